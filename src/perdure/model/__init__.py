@@ -1,0 +1,1 @@
+"""The values that everything speaks of: records, positions, batches, names, configurations, limits."""

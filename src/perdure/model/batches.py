@@ -1,0 +1,73 @@
+"""Batches: records that are appended together, their acknowledgement, and records read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from ..errors import Invalid
+from .limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from .names import check_fencing_token
+from .positions import StreamPosition, check_u64
+from .records import AppendRecord, SequencedRecord
+
+
+class AppendInput(Struct, frozen=True):
+    """1 to 1000 records to append as one, with the conditions under which they may be.
+
+    `match_seq_num`: append only if the first record would get this sequence number.
+    `fencing_token`: append only if this is the stream's current token. `None` checks nothing.
+    Build it with `AppendInput.of`, which checks the limits.
+    """
+
+    records: tuple[AppendRecord, ...]
+    match_seq_num: int | None = None
+    fencing_token: str | None = None
+    metered_bytes: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[AppendRecord],
+        *,
+        match_seq_num: int | None = None,
+        fencing_token: str | None = None,
+    ) -> AppendInput:
+        """Check the limits of a batch and build it.
+
+        Raises `Invalid`: no or more than 1000 records, more than 1 MiB of metered bytes, a fencing
+        token above 36 bytes, a `match_seq_num` outside 0 … 2^64 - 1.
+        """
+        batch = tuple(records)
+        if not batch:
+            raise Invalid("record batch must not be empty")
+        if len(batch) > MAX_BATCH_RECORDS:
+            raise Invalid(f"record batch must not exceed {MAX_BATCH_RECORDS} records, got {len(batch)}")
+        size = 0
+        for record in batch:
+            if type(record) is not AppendRecord:
+                raise Invalid(f"a batch holds AppendRecord values, got {type(record).__name__}")
+            size += record.metered_bytes
+        if size > MAX_BATCH_BYTES:
+            raise Invalid(f"record batch must not exceed a metered size of 1 MiB, got {size} bytes")
+        if match_seq_num is not None:
+            check_u64(match_seq_num, "match_seq_num")
+        if fencing_token is not None:
+            check_fencing_token(fencing_token)
+        return cls(batch, match_seq_num, fencing_token, size)
+
+
+class AppendAck(Struct, frozen=True, gc=False):
+    """A batch is durable. `end` is one past its last record; `tail` is the stream's tail then."""
+
+    start: StreamPosition
+    end: StreamPosition
+    tail: StreamPosition
+
+
+class ReadBatch(Struct, frozen=True):
+    """Records read together, in order; `tail` is given when they came from following live."""
+
+    records: tuple[SequencedRecord, ...]
+    tail: StreamPosition | None = None

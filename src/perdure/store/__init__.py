@@ -1,0 +1,1 @@
+"""The stream store: the sequencing decision, the engines that keep streams, and the operations on them."""

@@ -1,0 +1,220 @@
+"""One reader's way through a stream: catch up, say where the tail is, then follow.
+
+The behaviour is that of the store API, section 6.7. A session is a small state machine over an
+engine and a mailbox; it starts no task, so dropping it costs nothing and cancelling a step is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import NotFound, StreamDeletionPending, Unavailable
+from ..model.limits import MAX_READ_BYTES, MAX_READ_RECORDS, MAX_U64
+from ..model.positions import StreamPosition, Timestamp
+from ..model.reads import ReadRequest
+from ..model.records import AppendRecord, SequencedRecord
+from ..wire.protobuf import decode_records
+from .catalogue import StreamId
+from .engine import Engine
+from .hub import Mailbox
+from .reading import Budget, Delivery, deliver, start_of
+from .sequencing import Block, StreamState
+
+HEARTBEAT_SECS: Final = (5.0, 15.0)
+"""A silent session sends a heartbeat after a random gap from this range; clients give up at 20 s."""
+
+_TERMINAL: Final = AppendRecord.trim(MAX_U64)
+"""What followers of a stream see when it is deleted, as their last record."""
+
+
+class ReadSession:
+    """A read in progress, from `ReadSession.open`. Close it when done, or use it with `async with`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: StreamId,
+        request: ReadRequest,
+        mailbox: Mailbox | None,
+        cursor: int,
+        heartbeat_gap: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._request = request
+        self._mailbox = mailbox
+        self._cursor = cursor
+        self._gap = heartbeat_gap
+        self._budget = Budget(request.limits)
+        self._following = False
+        self._tail = StreamPosition(0, 0)
+        self._deadline: float | None = None
+        self._quiet_since: float | None = None
+        self._ending: Exception | None = None
+        self._ended = False
+
+    @classmethod
+    async def open(
+        cls,
+        engine: Engine,
+        stream: StreamId,
+        request: ReadRequest,
+        *,
+        heartbeat_gap: Callable[[], float] = lambda: random.uniform(*HEARTBEAT_SECS),
+    ) -> ReadSession:
+        """Find where the read starts.
+
+        Raises `ReadUnwritten` for a start beyond the tail, `StreamNotFound`, `StreamDeletionPending`.
+        """
+        mailbox = engine.hub.follow(stream) if request.may_follow else None
+        if mailbox is not None:
+            mailbox.__enter__()  # before the tail is read, so that nothing falls between
+        try:
+            state = await engine.state(stream)
+            start = start_of(request, state.position)
+            if isinstance(start, Timestamp):
+                start = await _seek(engine, stream, start.value, state)
+        except BaseException:
+            if mailbox is not None:
+                mailbox.__exit__()
+            raise
+        return cls(engine, stream, request, mailbox, start, heartbeat_gap)
+
+    async def __aenter__(self) -> ReadSession:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop following. Idempotent; nothing needs to be awaited."""
+        self._ended = True
+        if self._mailbox is not None:
+            self._mailbox.__exit__()
+            self._mailbox = None
+
+    def __aiter__(self) -> ReadSession:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        delivery = await self.next()
+        if delivery is None:
+            raise StopAsyncIteration
+        return delivery
+
+    async def next(self) -> Delivery | None:
+        """The next step of the read, or None when it is over. Heartbeats are steps without records.
+
+        Raises `Unavailable` when the stream was deleted underneath, after its terminal trim.
+        """
+        while not self._ended:
+            if self._ending is not None:
+                self.close()
+                raise self._ending
+            if self._budget.spent:
+                break
+            delivery = await (self._follow() if self._following else self._catch_up())
+            if delivery is None:
+                continue
+            self._cursor = delivery.cursor
+            if not delivery.is_heartbeat:
+                self._quiet_since = asyncio.get_running_loop().time()
+            elif delivery.tail is None:
+                break  # the limits allow nothing of what comes next
+            return delivery
+        self.close()
+        return None
+
+    async def _catch_up(self) -> Delivery | None:
+        try:
+            found = await self._engine.read_blocks(
+                self._stream, self._cursor, max_records=MAX_READ_RECORDS, max_bytes=MAX_READ_BYTES
+            )
+        except (NotFound, StreamDeletionPending):
+            self._ending = Unavailable("the stream was deleted while it was read")
+            return None
+        if found.deleted:
+            return self._terminal(found.state)
+        delivery = deliver(found.blocks, self._cursor, found.state.trim_point, self._budget, None)
+        if not delivery.is_heartbeat or self._budget.spent:
+            return delivery
+        if found.more:
+            self._cursor = found.blocks[-1].end_seq
+            return None
+        self._cursor = max(self._cursor, found.state.tail)
+        self._tail = found.state.position
+        return self._at_tail()
+
+    def _at_tail(self) -> Delivery | None:
+        """Everything written so far was handed out: end here, or say where the tail is and follow."""
+        if self._mailbox is None:
+            self.close()
+            return None
+        now = asyncio.get_running_loop().time()
+        if self._quiet_since is None:
+            self._quiet_since = now
+        if self._wait_is_over(now):
+            self.close()
+            return None
+        self._following = True
+        return Delivery(self._cursor, tail=self._tail)
+
+    def _wait_is_over(self, now: float) -> bool:
+        wait = self._request.wait
+        if wait is None or self._quiet_since is None:
+            return False
+        self._deadline = self._quiet_since + wait
+        return now >= self._deadline
+
+    async def _follow(self) -> Delivery | None:
+        mailbox = self._mailbox
+        assert mailbox is not None, "a session that follows has a mailbox until it is closed"
+        block = mailbox.take()
+        if block is None:
+            loop = asyncio.get_running_loop()
+            if self._wait_is_over(loop.time()):
+                self.close()
+                return None
+            gap = self._gap()
+            remaining = gap if self._deadline is None else min(gap, self._deadline - loop.time())
+            if await mailbox.wait(remaining):
+                block = mailbox.take()
+                if block is None:
+                    self._following = False  # the store knows more than the mailbox
+                    return None
+            elif self._ended or self._wait_is_over(loop.time()):
+                self.close()
+                return None
+            else:
+                return Delivery(self._cursor, tail=self._tail)
+        return self._hand_out(block)
+
+    def _hand_out(self, block: Block) -> Delivery | None:
+        if block.end_seq <= self._cursor:
+            return None  # caught up beyond it already
+        if block.start_seq != self._cursor:
+            self._following = False  # a gap: the store has what lies between
+            return None
+        self._tail = block.tail
+        return deliver((block,), self._cursor, 0, self._budget, block.tail)
+
+    def _terminal(self, state: StreamState) -> Delivery:
+        """The last delivery of a stream that was deleted while it was followed."""
+        self._ending = Unavailable("the stream was deleted while it was read")
+        seq_num = state.tail - 1
+        record = SequencedRecord(seq_num, state.last_timestamp, _TERMINAL.body, _TERMINAL.headers)
+        return Delivery(state.tail, cut=(record,), tail=state.position)
+
+
+async def _seek(engine: Engine, stream: StreamId, timestamp: int, state: StreamState) -> int:
+    """The first retained record at or after `timestamp`; the tail if there is none."""
+    block = await engine.find_timestamp(stream, timestamp)
+    if block is None:
+        return state.tail
+    for record in decode_records(block.body):
+        if record.timestamp >= timestamp and record.seq_num >= state.trim_point:
+            return record.seq_num
+    return block.end_seq

@@ -1,0 +1,156 @@
+"""Where a read starts, what of a block it may hand out, and when its limits end it.
+
+Pure decisions after the store API, sections 6.2 and 6.3; `read_session.py` does the waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ..errors import ReadUnwritten
+from ..model.batches import ReadBatch
+from ..model.positions import SeqNum, StreamPosition, TailOffset, Timestamp
+from ..model.reads import ReadLimits, ReadRequest
+from ..model.records import SequencedRecord
+from ..wire.protobuf import decode_records, encode_records, encode_tail
+from .sequencing import Block
+
+
+class Delivery(Struct, frozen=True, gc=False):
+    """What one step of a read hands out.
+
+    Either whole blocks, still encoded and untouched, or records that were cut out of a block; a
+    delivery with neither is a heartbeat. `tail` is given when the step came from following live.
+    `cursor` is the sequence number at which the next step goes on.
+    """
+
+    cursor: int
+    blocks: tuple[bytes, ...] = ()
+    cut: tuple[SequencedRecord, ...] = ()
+    tail: StreamPosition | None = None
+
+    @property
+    def is_heartbeat(self) -> bool:
+        return not self.blocks and not self.cut
+
+    def decoded(self) -> ReadBatch:
+        """The delivery as values."""
+        if len(self.blocks) == 1:
+            records = tuple(decode_records(self.blocks[0]))
+        elif self.blocks:
+            records = tuple(decode_records(b"".join(self.blocks)))
+        else:
+            records = self.cut
+        return ReadBatch(records, self.tail)
+
+    def encoded(self) -> bytes:
+        """The delivery as one protobuf `ReadBatch`; whole blocks are passed on as they were stored."""
+        parts = list(self.blocks)
+        if self.cut:
+            parts.append(encode_records(self.cut))
+        if self.tail is not None:
+            parts.append(encode_tail(self.tail))
+        return b"".join(parts)
+
+
+def start_of(request: ReadRequest, tail: StreamPosition) -> int | Timestamp:
+    """The sequence number at which a read starts, or the timestamp that the engine must look for.
+
+    Raises `ReadUnwritten` where nothing is written and the read may not wait for it.
+    """
+    start = request.start
+    if isinstance(start, Timestamp):
+        if start.value <= tail.timestamp:
+            return start
+        if not request.clamp:
+            raise ReadUnwritten(tail)
+        seq_num = tail.seq_num
+    elif isinstance(start, TailOffset):
+        seq_num = max(0, tail.seq_num - start.value)
+    else:
+        assert isinstance(start, SeqNum)
+        seq_num = start.value
+        if seq_num > tail.seq_num:
+            if not request.clamp:
+                raise ReadUnwritten(tail)
+            seq_num = tail.seq_num
+    if seq_num == tail.seq_num and not request.may_follow:
+        raise ReadUnwritten(tail)
+    return seq_num
+
+
+class Budget:
+    """How much of its limits a read has used, and so what it may still hand out."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self._count = limits.count
+        self._bytes = limits.bytes
+        self._until = limits.until
+        self.spent = limits.count == 0 or limits.bytes == 0
+        """True once a limit is reached: nothing more may be handed out."""
+
+    def take_whole(self, block: Block) -> bool:
+        """Whether the whole block fits the limits; if so it counts as handed out."""
+        count, size = block.end_seq - block.start_seq, block.metered_bytes
+        if (
+            (self._count is not None and count > self._count)
+            or (self._bytes is not None and size > self._bytes)
+            or (self._until is not None and block.last_timestamp >= self._until)
+        ):
+            return False
+        self._spend(count, size)
+        return True
+
+    def take_records(self, records: Sequence[SequencedRecord]) -> tuple[SequencedRecord, ...]:
+        """The records that still fit, in order; the first that does not ends the read."""
+        taken: list[SequencedRecord] = []
+        for record in records:
+            if self.spent:
+                break
+            size = record.metered_bytes
+            if (self._bytes is not None and size > self._bytes) or (
+                self._until is not None and record.timestamp >= self._until
+            ):
+                self.spent = True
+                break
+            taken.append(record)
+            self._spend(1, size)
+        return tuple(taken)
+
+    def _spend(self, count: int, size: int) -> None:
+        if self._count is not None:
+            self._count -= count
+            self.spent = self.spent or self._count == 0
+        if self._bytes is not None:
+            self._bytes -= size
+            self.spent = self.spent or self._bytes == 0
+
+
+def deliver(
+    blocks: Sequence[Block], cursor: int, trim_point: int, budget: Budget, tail: StreamPosition | None
+) -> Delivery:
+    """What of `blocks` a read at `cursor` hands out, within its limits.
+
+    Whole blocks go out as they are, as many as follow each other; a block that begins below the
+    cursor or the trim point, or that the limits cut, goes out as records, by itself.
+    """
+    first = max(cursor, trim_point)
+    whole: list[bytes] = []
+    for block in blocks:
+        if block.end_seq <= first:
+            continue
+        if block.start_seq >= first and budget.take_whole(block):
+            whole.append(block.body)
+            cursor = block.end_seq
+            if budget.spent:
+                break
+            continue
+        if whole:
+            break  # the next step cuts this one
+        cut = budget.take_records([r for r in decode_records(block.body) if r.seq_num >= first])
+        if cut:
+            cursor = cut[-1].seq_num + 1
+        return Delivery(cursor, cut=cut, tail=tail)
+    return Delivery(cursor, blocks=tuple(whole), tail=tail)

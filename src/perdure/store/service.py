@@ -1,0 +1,303 @@
+"""The operations of the store on basins, streams and records, over any engine.
+
+This is where the API's meaning lives: names and limits are checked, missing streams are created where
+the basin says so, unary reads get their caps. What it leaves to others: how bytes look on the wire
+(`wire`), who may do it (`server`), where it is kept (the engine).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Final, TypeVar
+
+from ..errors import BadRequest, StreamNotFound
+from ..model.batches import AppendAck, AppendInput, ReadBatch
+from ..model.configs import (
+    BasinConfig,
+    BasinReconfiguration,
+    StreamConfig,
+    StreamReconfiguration,
+)
+from ..model.limits import MAX_PAGE_ITEMS, MAX_READ_BYTES, MAX_READ_RECORDS, MAX_WAIT_SECS
+from ..model.names import (
+    check_basin_name,
+    check_basin_prefix,
+    check_request_token,
+    check_stream_name,
+    check_stream_prefix,
+)
+from ..model.positions import StreamPosition
+from ..model.reads import ReadLimits, ReadRequest
+from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from . import catalogue
+from .catalogue import BasinEntry, StreamChange, StreamEntry
+from .engine import Engine, Lane
+from .read_session import ReadSession
+
+T = TypeVar("T")
+
+_KNOWN_STREAMS: Final = 65_536
+"""How many names are remembered with their incarnation; a stale one costs one more look-up."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _page(entries: tuple[T, ...], limit: int) -> tuple[tuple[T, ...], bool]:
+    return entries[:limit], len(entries) > limit
+
+
+def page_limit(limit: int) -> int:
+    """The items of a page for a requested limit: 0 and anything above the maximum mean the maximum."""
+    return limit if 0 < limit <= MAX_PAGE_ITEMS else MAX_PAGE_ITEMS
+
+
+class Appender:
+    """One append session on a stream: batches in order, nothing after the first that fails."""
+
+    def __init__(self, engine: Engine, entry: StreamEntry) -> None:
+        self._engine = engine
+        self._stream = entry.stream_id
+        self._lane = Lane()
+
+    def submit(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
+        """Queue a batch behind those submitted before; the future resolves when it is durable."""
+        return self._engine.append(self._stream, batch, self._lane)
+
+
+class StreamStore:
+    """The store's operations. It owns nothing: whoever opened the engine closes it."""
+
+    def __init__(self, engine: Engine, *, now: Callable[[], datetime] = _utc_now) -> None:
+        self._engine = engine
+        self._now = now
+        self._known: OrderedDict[tuple[str, str], StreamEntry] = OrderedDict()
+
+    # Basins ---------------------------------------------------------------------------------------
+
+    async def list_basins(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Page[BasinInfo]:
+        """One page of basins in order of their names, those being deleted included."""
+        check_basin_prefix(prefix)
+        check_basin_prefix(start_after, "start_after")
+        size = page_limit(limit)
+        entries, more = _page(await self._engine.list_basins(prefix, start_after, size + 1), size)
+        return Page(tuple(entry.info() for entry in entries), more)
+
+    async def create_basin(
+        self, name: str, config: BasinConfig = BasinConfig(), *, request_token: str | None = None
+    ) -> Provisioned[BasinInfo]:
+        """Create a basin. Raises `ResourceExists` unless it is a retry with the same request token."""
+        check_basin_name(name)
+        if request_token is not None:
+            check_request_token(request_token)
+        now = self._now()
+        change = await self._engine.change_basin(
+            name, lambda existing: catalogue.create_basin(existing, name, config, request_token, now)
+        )
+        return Provisioned(change.entry.info(), change.result)
+
+    async def ensure_basin(self, name: str, config: BasinConfig = BasinConfig()) -> Provisioned[BasinInfo]:
+        """Create the basin, or replace its configuration: what `config` does not set becomes default."""
+        check_basin_name(name)
+        now = self._now()
+        change = await self._engine.change_basin(
+            name, lambda existing: catalogue.ensure_basin(existing, name, config, now)
+        )
+        return Provisioned(change.entry.info(), change.result)
+
+    async def get_basin_config(self, name: str) -> BasinConfig:
+        check_basin_name(name)
+        entry = await self._engine.basin(name)
+        if entry is None:
+            raise catalogue.BasinNotFound(f"basin `{name}` not found")
+        return entry.config
+
+    async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig:
+        """Merge `change` into the basin's configuration and give the whole of it."""
+        check_basin_name(name)
+        outcome = await self._engine.change_basin(
+            name, lambda existing: catalogue.change_basin(existing, name, change)
+        )
+        return outcome.entry.config
+
+    async def delete_basin(self, name: str) -> None:
+        """Start the deletion of the basin and, in the background, of its streams."""
+        check_basin_name(name)
+        now = self._now()
+        await self._engine.change_basin(name, lambda existing: catalogue.delete_basin(existing, name, now))
+
+    # Streams --------------------------------------------------------------------------------------
+
+    async def list_streams(
+        self, basin: str, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Page[StreamInfo]:
+        """One page of a basin's streams in order of their names; empty for an unknown basin."""
+        check_basin_name(basin)
+        check_stream_prefix(prefix)
+        check_stream_prefix(start_after, "start_after")
+        size = page_limit(limit)
+        entries, more = _page(await self._engine.list_streams(basin, prefix, start_after, size + 1), size)
+        return Page(tuple(entry.info() for entry in entries), more)
+
+    async def create_stream(
+        self, basin: str, name: str, config: StreamConfig | None = None, *, request_token: str | None = None
+    ) -> Provisioned[StreamInfo]:
+        """Create a stream. Raises `ResourceExists` unless it is a retry with the same request token."""
+        self._check_names(basin, name)
+        if request_token is not None:
+            check_request_token(request_token)
+        now = self._now()
+
+        def decide(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:
+            return catalogue.create_stream(parent, existing, basin, name, config, request_token, now)
+
+        change = await self._engine.change_stream(basin, name, decide)
+        return Provisioned(change.entry.info(), change.result)
+
+    async def ensure_stream(
+        self, basin: str, name: str, config: StreamConfig | None = None
+    ) -> Provisioned[StreamInfo]:
+        """Create the stream, or replace its configuration by `config` over the basin's defaults."""
+        self._check_names(basin, name)
+        now = self._now()
+        change = await self._engine.change_stream(
+            basin,
+            name,
+            lambda parent, existing: catalogue.ensure_stream(parent, existing, basin, name, config, now),
+        )
+        return Provisioned(change.entry.info(), change.result)
+
+    async def get_stream_config(self, basin: str, name: str) -> StreamConfig:
+        """The configuration that the stream works by, with every field set."""
+        self._check_names(basin, name)
+        entry = catalogue.live_stream(basin, name, await self._engine.stream(basin, name))
+        return entry.config.as_layer()
+
+    async def reconfigure_stream(self, basin: str, name: str, change: StreamReconfiguration) -> StreamConfig:
+        """Merge `change` into the stream's configuration and give the whole of it."""
+        self._check_names(basin, name)
+        outcome = await self._engine.change_stream(
+            basin,
+            name,
+            lambda parent, existing: catalogue.change_stream(parent, existing, basin, name, change),
+        )
+        return outcome.entry.config.as_layer()
+
+    async def delete_stream(self, basin: str, name: str) -> None:
+        """Close the stream to all use; its records and then its name go in the background."""
+        self._check_names(basin, name)
+        now = self._now()
+        await self._engine.change_stream(
+            basin, name, lambda _, existing: catalogue.delete_stream(existing, basin, name, now)
+        )
+        self._known.pop((basin, name), None)
+
+    # Records --------------------------------------------------------------------------------------
+
+    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+        """The tail: the next sequence number, and the timestamp of the last record."""
+        self._check_names(basin, name)
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
+        try:
+            return (await self._engine.state(entry.stream_id)).position
+        except StreamNotFound:
+            entry = await self._entry(basin, name, create_on="read")
+            return (await self._engine.state(entry.stream_id)).position
+
+    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
+        """Append a batch; returns when it is durable. Raises what `sequencing.sequence` raises."""
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append")
+        if entry.cipher is not None:
+            _refuse_without_key(entry)
+        try:
+            return await self._engine.append(entry.stream_id, batch)
+        except StreamNotFound:  # the name we knew was deleted, perhaps created anew
+            entry = await self._entry(basin, name, create_on="append")
+            return await self._engine.append(entry.stream_id, batch)
+
+    async def open_append_session(self, basin: str, name: str) -> Appender:
+        """An append session on the stream, which is created here and now if it may be."""
+        entry = await self._entry(basin, name, create_on="append")
+        _refuse_without_key(entry)
+        return Appender(self._engine, entry)
+
+    async def open_read_session(self, basin: str, name: str, request: ReadRequest) -> ReadSession:
+        """A read session; raises `ReadUnwritten` if it starts beyond the tail. The caller closes it."""
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
+        _refuse_without_key(entry)
+        try:
+            return await ReadSession.open(self._engine, entry.stream_id, request)
+        except StreamNotFound:
+            entry = await self._entry(basin, name, create_on="read")
+            return await ReadSession.open(self._engine, entry.stream_id, request)
+
+    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
+        """One read of at most 1000 records and 1 MiB; `wait` is capped at 60 s (section 6.6)."""
+        limits = request.limits
+        capped = ReadRequest(
+            request.start,
+            ReadLimits(
+                count=MAX_READ_RECORDS if limits.count is None else min(limits.count, MAX_READ_RECORDS),
+                bytes=MAX_READ_BYTES if limits.bytes is None else min(limits.bytes, MAX_READ_BYTES),
+                until=limits.until,
+            ),
+            request.clamp,
+            None if request.wait is None else min(request.wait, MAX_WAIT_SECS),
+        )
+        async with await self.open_read_session(basin, name, capped) as session:
+            caught_up: list[ReadBatch] = []
+            async for delivery in session:
+                if delivery.is_heartbeat:
+                    if caught_up:
+                        break  # there were records: they are returned without waiting
+                    continue
+                batch = delivery.decoded()
+                if batch.tail is not None:
+                    return ReadBatch(tuple(r for b in caught_up for r in b.records), None) if caught_up else batch
+                caught_up.append(batch)
+            return ReadBatch(tuple(record for batch in caught_up for record in batch.records))
+
+    # Finding streams ------------------------------------------------------------------------------
+
+    def _check_names(self, basin: str, name: str) -> None:
+        check_basin_name(basin)
+        check_stream_name(name)
+
+    async def _entry(self, basin: str, name: str, *, create_on: str) -> StreamEntry:
+        """The live stream of this name; created if it is missing and the basin says so."""
+        self._check_names(basin, name)
+        entry = await self._engine.stream(basin, name)
+        if entry is None:
+            entry = await self._auto_create(basin, name, create_on)
+        catalogue.live_stream(basin, name, entry)
+        self._known[basin, name] = entry
+        self._known.move_to_end((basin, name))
+        if len(self._known) > _KNOWN_STREAMS:
+            self._known.popitem(last=False)
+        return entry
+
+    async def _auto_create(self, basin: str, name: str, create_on: str) -> StreamEntry:
+        parent = await self._engine.basin(basin)
+        if parent is None:
+            raise catalogue.BasinNotFound(f"basin `{basin}` not found")
+        config = parent.config
+        if not (config.create_stream_on_append if create_on == "append" else config.create_stream_on_read):
+            raise catalogue.stream_not_found(basin, name)
+        now = self._now()
+        change = await self._engine.change_stream(
+            basin,
+            name,
+            lambda live, existing: catalogue.auto_create_stream(live, existing, basin, name, now),
+        )
+        return change.entry
+
+
+def _refuse_without_key(entry: StreamEntry) -> None:
+    if entry.cipher is not None:
+        raise BadRequest(f"missing encryption key for stream cipher '{entry.cipher.value}'", "bad_header")

@@ -1,0 +1,1 @@
+"""Between bytes and the model, without any I/O: one module for each format."""
