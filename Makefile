@@ -150,7 +150,7 @@ $(VENV)/codegen/.installed: $(VENV)/.created requirements-codegen.lock
 
 %/node_modules/.installed: %/package.json %/package-lock.json %/.npmrc $(VENV)/.installed
 	@echo "==> Installing what $*/package-lock.json names"
-	@cd $* && $(NPM_CI)
+	@cd $* && $(NPM_CI) >/dev/null && mkdir -p node_modules
 	@touch $@
 
 # The browser tests drive Debian's Chromium, which needs some font to measure text with.
