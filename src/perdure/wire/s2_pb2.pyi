@@ -30,7 +30,7 @@ class AppendRecord(_message.Message):
     timestamp: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
     body: bytes
-    def __init__(self, timestamp: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, timestamp: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping[str, object]]]] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class AppendInput(_message.Message):
     __slots__ = ("records", "match_seq_num", "fencing_token")
@@ -40,7 +40,7 @@ class AppendInput(_message.Message):
     records: _containers.RepeatedCompositeFieldContainer[AppendRecord]
     match_seq_num: int
     fencing_token: str
-    def __init__(self, records: _Optional[_Iterable[_Union[AppendRecord, _Mapping]]] = ..., match_seq_num: _Optional[int] = ..., fencing_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, records: _Optional[_Iterable[_Union[AppendRecord, _Mapping[str, object]]]] = ..., match_seq_num: _Optional[int] = ..., fencing_token: _Optional[str] = ...) -> None: ...
 
 class AppendAck(_message.Message):
     __slots__ = ("start", "end", "tail")
@@ -50,7 +50,7 @@ class AppendAck(_message.Message):
     start: StreamPosition
     end: StreamPosition
     tail: StreamPosition
-    def __init__(self, start: _Optional[_Union[StreamPosition, _Mapping]] = ..., end: _Optional[_Union[StreamPosition, _Mapping]] = ..., tail: _Optional[_Union[StreamPosition, _Mapping]] = ...) -> None: ...
+    def __init__(self, start: _Optional[_Union[StreamPosition, _Mapping[str, object]]] = ..., end: _Optional[_Union[StreamPosition, _Mapping[str, object]]] = ..., tail: _Optional[_Union[StreamPosition, _Mapping[str, object]]] = ...) -> None: ...
 
 class SequencedRecord(_message.Message):
     __slots__ = ("seq_num", "timestamp", "headers", "body")
@@ -62,7 +62,7 @@ class SequencedRecord(_message.Message):
     timestamp: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
     body: bytes
-    def __init__(self, seq_num: _Optional[int] = ..., timestamp: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, seq_num: _Optional[int] = ..., timestamp: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping[str, object]]]] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class ReadBatch(_message.Message):
     __slots__ = ("records", "tail")
@@ -70,4 +70,4 @@ class ReadBatch(_message.Message):
     TAIL_FIELD_NUMBER: _ClassVar[int]
     records: _containers.RepeatedCompositeFieldContainer[SequencedRecord]
     tail: StreamPosition
-    def __init__(self, records: _Optional[_Iterable[_Union[SequencedRecord, _Mapping]]] = ..., tail: _Optional[_Union[StreamPosition, _Mapping]] = ...) -> None: ...
+    def __init__(self, records: _Optional[_Iterable[_Union[SequencedRecord, _Mapping[str, object]]]] = ..., tail: _Optional[_Union[StreamPosition, _Mapping[str, object]]] = ...) -> None: ...
