@@ -12,9 +12,7 @@ from tests.test_architecture import SRC, module_name
 
 
 def is_public(path: Path) -> bool:
-    return not path.stem.endswith("_pb2") and not any(
-        piece.startswith("_") for piece in module_name(path).split(".")
-    )
+    return not path.stem.endswith("_pb2") and not any(piece.startswith("_") for piece in module_name(path).split("."))
 
 
 def is_ours(node: ast.ImportFrom) -> bool:
@@ -51,9 +49,7 @@ def declared(path: Path) -> set[str]:
 
 
 MODULES = [
-    path
-    for path in sorted((SRC / "perdure").rglob("*.py"))
-    if is_public(path) and "\n__all__" in path.read_text()
+    path for path in sorted((SRC / "perdure").rglob("*.py")) if is_public(path) and "\n__all__" in path.read_text()
 ]
 
 

@@ -39,10 +39,7 @@ def tracked() -> list[Path]:
 
 def test_no_tracked_file_names_a_registry() -> None:
     assert [
-        f"{path.relative_to(ROOT)}: {host}"
-        for path in tracked()
-        for host in REGISTRIES
-        if host in path.read_text()
+        f"{path.relative_to(ROOT)}: {host}" for path in tracked() for host in REGISTRIES if host in path.read_text()
     ] == []
 
 
@@ -64,9 +61,7 @@ def test_npm_locks_pin_contents_and_leave_the_registry_open() -> None:
         assert [name for name, entry in packages.items() if "resolved" in entry] == []
         # Packages bundled in another one's archive are covered by its hash.
         assert [
-            name
-            for name, entry in packages.items()
-            if name and "integrity" not in entry and not entry.get("inBundle")
+            name for name, entry in packages.items() if name and "integrity" not in entry and not entry.get("inBundle")
         ] == []
 
 
