@@ -1,0 +1,154 @@
+"""JSON as it stands in a record: one line of compact UTF-8 that every browser parses to the same value.
+
+Every token of an answer passes through `encode_body`, so the usual chunk goes straight through msgspec; what
+msgspec refuses (lone surrogates above all) takes a slower way to the same rules:
+
+* no spaces, keys in their order, non-ASCII text as UTF-8, never a CR or LF;
+* NaN and infinities become `null`, since JSON has no word for them and browsers refuse Python's;
+* text with a lone surrogate, which UTF-8 cannot carry, is written with ASCII escapes throughout;
+* integers of any size as they are; dates as ISO 8601; bytes as base64; `Decimal` and `UUID` as text; an `Enum` as
+  its value; sets as lists; keys that are numbers as text;
+* models (pydantic and what dumps like it) as the objects they dump to;
+* anything else is a `SourceError`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Final, NoReturn, TypeAlias
+
+import msgspec
+
+from ..errors import PerdureError
+
+JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+"""What JSON text parses to."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+"""A JSON object."""
+
+
+class SourceError(PerdureError):
+    """A source gave something that cannot be stored; the message says what.
+
+    The generation it belongs to ends as one whose source raised.
+    """
+
+
+def encode_body(value: object) -> bytes:
+    """`value` as the body of a record; raises `SourceError` if it has no form in JSON."""
+    try:
+        body = _encode(value)
+    except UnicodeEncodeError:
+        body = _encode_escaped(value)
+    except RecursionError:
+        raise SourceError("JSON nested too deeply, or within itself, cannot be stored") from None
+    except (TypeError, ValueError) as exc:
+        raise SourceError(f"cannot be stored as JSON: {exc}") from exc
+    if b"\n" in body or b"\r" in body:
+        # Encoders escape both inside text, so this is a `msgspec.Raw` with a layout of its own.
+        return encode_body(parse_body(body))
+    return body
+
+
+def parse_body(text: bytes | str) -> JsonValue:
+    """The value of JSON text; raises `ValueError` where a browser's `JSON.parse` would.
+
+    Two things are read more exactly than in a browser: integers beyond 2^53 keep their digits, and an unpaired
+    surrogate escape stays what it is.
+    """
+    try:
+        value: JsonValue = _decode(text)
+        return value
+    except (msgspec.DecodeError, ValueError):
+        pass  # refused here, but perhaps only for a lone surrogate or a float out of range
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    if isinstance(text, bytes):
+        text = text.decode()
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    return value
+
+
+def parse_object(text: bytes | str) -> JsonObject | None:
+    """The object that JSON text holds, or None when it is no JSON or no object."""
+    try:
+        value = parse_body(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def dump_model(model: object) -> object | None:
+    """What a model that knows how to dump itself dumps to; None for other objects.
+
+    `exclude_none` because providers leave out what they do not set, and strict readers want it left out.
+    """
+    dump = getattr(model, "model_dump", None)
+    if dump is not None and hasattr(type(model), "__pydantic_serializer__"):
+        return _as_object(dump(mode="json", by_alias=True, exclude_none=True))
+    v1_json = getattr(model, "json", None)
+    if v1_json is not None and hasattr(type(model), "__fields__"):
+        return _as_object(json.loads(v1_json(by_alias=True, exclude_none=True)))
+    dump = dump or getattr(model, "to_dict", None)
+    return None if dump is None else _as_object(dump())
+
+
+def _as_object(value: object) -> object:
+    """`value`; a function because what a model dumps to has no static type."""
+    return value
+
+
+def _plain(value: object) -> object:
+    """msgspec's hook: an equal of `value` that it can encode, called for what it does not know."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if value is None or isinstance(value, bool):  # only as a key: as values msgspec knows them
+        raise TypeError(f"{value} cannot be a key; keys are text")
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, msgspec.Raw):  # the fast way writes it as it is, and does not ask
+        return parse_body(bytes(value))
+    if not isinstance(value, type) and (dumped := dump_model(value)) is not None:
+        return dumped
+    raise TypeError(f"objects of type {type(value).__module__}.{type(value).__qualname__} have no JSON form")
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def _encode_escaped(value: object) -> bytes:
+    """The slow way: for a value that holds a lone surrogate."""
+    try:
+        plain = _without_nan(msgspec.to_builtins(value, str_keys=True, enc_hook=_plain))
+        return json.dumps(plain, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise SourceError("JSON nested too deeply, or within itself, cannot be stored") from None
+    except (TypeError, ValueError) as exc:
+        raise SourceError(f"cannot be stored as JSON: {exc}") from exc
+
+
+def _without_nan(value: object) -> object:
+    """A copy of plain data with `null` in the place of NaN and infinities, as the fast way writes them."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Python's parser knows NaN and Infinity; JSON does not."""
+    raise ValueError(f"{name} is no JSON")
