@@ -1,0 +1,34 @@
+export type HeaderSource = HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+
+export interface RequestOptions {
+  /** A mapping, a list of pairs, or a function that returns one; asked anew for every request. */
+  headers?: HeaderSource | undefined;
+  /** Default `same-origin`. */
+  credentials?: RequestCredentials | undefined;
+  /** Default: the platform's. */
+  fetch?: typeof globalThis.fetch | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** The default waits before a reconnect, in milliseconds. */
+export const RECONNECT_BACKOFF_MS: readonly number[];
+
+/** An answer outside 2xx; its message is `HTTP <status> <reason>`. */
+export class HttpError extends Error {
+  constructor(response: { status: number; statusText: string });
+  readonly status: number;
+}
+
+/** Whether the same request would be refused again: 4xx except 408 and 429. */
+export function isPermanent(error: unknown): boolean;
+
+/** GET `url`; rejects with an HttpError outside 2xx. */
+export function get(url: string | (() => string), options: RequestOptions): Promise<Response>;
+
+/** The waits between tries: one after the other, the last one for ever. An empty list means no second try. */
+export class Backoff {
+  constructor(waits?: readonly number[]);
+  /** Milliseconds until the next try, or undefined when there is to be none. */
+  next(): number | undefined;
+  reset(): void;
+}
