@@ -46,7 +46,7 @@ class Cipher(str, Enum):
     AES_256_GCM = "aes-256-gcm"
 
 
-class RetentionAge(Struct, frozen=True):
+class RetentionAge(Struct, frozen=True, tag="age"):
     """Records may go this many seconds after they were stored; at least 1."""
 
     secs: int
@@ -56,7 +56,7 @@ class RetentionAge(Struct, frozen=True):
             raise Invalid("age must be greater than 0 seconds")
 
 
-class InfiniteRetention(Struct, frozen=True):
+class InfiniteRetention(Struct, frozen=True, tag="infinite"):
     """Records stay until they are trimmed."""
 
 
