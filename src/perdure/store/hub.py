@@ -36,6 +36,7 @@ class Mailbox:
 
     def __exit__(self, *exc: object) -> None:
         self._hub.remove(self)
+        self._wake()  # whoever still waits here would wait for ever
 
     def put(self, block: Block) -> None:
         """Hand over a block that became durable; beyond the bound only the fact is kept."""

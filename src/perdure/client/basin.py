@@ -1,0 +1,294 @@
+"""Basins and their streams: creating, configuring, listing, deleting."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from ..errors import NotFound
+from ..model.configs import (
+    BasinConfig,
+    BasinReconfiguration,
+    Cipher,
+    DeleteOnEmptyConfig,
+    DeleteOnEmptyReconfiguration,
+    Retention,
+    StorageClass,
+    StreamConfig,
+    StreamReconfiguration,
+    TimestampingConfig,
+    TimestampingReconfiguration,
+)
+from ..model.limits import MAX_PAGE_ITEMS
+from ..model.names import check_basin_name, check_stream_name
+from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
+from .stream import Stream
+from .transport import Transport
+
+InfoT = TypeVar("InfoT", BasinInfo, StreamInfo)
+
+
+async def _every(
+    get_page: Callable[[str], Awaitable[Page[InfoT]]], start_after: str, include_deleted: bool
+) -> AsyncIterator[InfoT]:
+    while True:
+        page = await get_page(start_after)
+        for item in page.items:
+            if include_deleted or item.deleted_at is None:
+                yield item
+        if not page.has_more:
+            return
+        start_after = page.items[-1].name
+
+
+def _new_request_token() -> str:
+    """Names one call, so that a retry of it after a lost answer is recognised."""
+    return secrets.token_hex(16)
+
+
+class Basin:
+    """A handle on one basin, from `S2.basin` or from what creates basins. It holds nothing open."""
+
+    def __init__(self, transport: Transport, name: str, *, provisioned: Provisioned[BasinInfo] | None = None) -> None:
+        check_basin_name(name)
+        self._transport = transport
+        self._name = name
+        self._provisioned = provisioned
+        self.streams = Streams(transport, name)
+        """Creating, configuring, listing and deleting the streams of this basin."""
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def info(self) -> BasinInfo | None:
+        """What the call that gave this handle told about the basin; None when it asked nothing."""
+        return None if self._provisioned is None else self._provisioned.info
+
+    @property
+    def provision_result(self) -> ProvisionResult | None:
+        """What `create` or `ensure` did; None for a handle that came from elsewhere."""
+        return None if self._provisioned is None else self._provisioned.result
+
+    def stream(self, name: str) -> Stream:
+        """A handle on the stream of this name, without asking whether it exists. Raises `Invalid`."""
+        return Stream(self._transport, self._name, name)
+
+    def __repr__(self) -> str:
+        return f"<Basin {self._name!r}>"
+
+
+class Basins:
+    """The basins of an account, from `S2.basins`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def create(
+        self,
+        name: str,
+        *,
+        default_stream_config: StreamConfig | None = None,
+        stream_cipher: Cipher | None = None,
+        create_stream_on_append: bool = False,
+        create_stream_on_read: bool = False,
+    ) -> Basin:
+        """Create a basin.
+
+        Args:
+            name: 8 to 48 of a-z, 0-9 and hyphens; globally unique.
+            default_stream_config: what streams created here are configured with, where they say nothing.
+            stream_cipher: seal the records of streams created from now on.
+            create_stream_on_append, create_stream_on_read: create a missing stream instead of failing.
+
+        Raises `Invalid`, `ResourceExists`, `BasinDeletionPending`.
+        """
+        config = BasinConfig(default_stream_config, stream_cipher, create_stream_on_append, create_stream_on_read)
+        check_basin_name(name)
+        made = await self._transport.create_basin(name, config, request_token=_new_request_token())
+        return Basin(self._transport, name, provisioned=made)
+
+    async def ensure(
+        self,
+        name: str,
+        *,
+        default_stream_config: StreamConfig | None = None,
+        stream_cipher: Cipher | None = None,
+        create_stream_on_append: bool = False,
+        create_stream_on_read: bool = False,
+    ) -> Basin:
+        """Create the basin, or replace its **whole** configuration: what is not given becomes the default.
+
+        `provision_result` of the returned handle tells which. The arguments are those of `create`. Raises
+        `Invalid`, `BasinDeletionPending`.
+        """
+        config = BasinConfig(default_stream_config, stream_cipher, create_stream_on_append, create_stream_on_read)
+        check_basin_name(name)
+        return Basin(self._transport, name, provisioned=await self._transport.ensure_basin(name, config))
+
+    async def get_config(self, name: str) -> BasinConfig:
+        """What is set at the basin. Raises `BasinNotFound`."""
+        check_basin_name(name)
+        return await self._transport.get_basin_config(name)
+
+    async def reconfigure(
+        self,
+        name: str,
+        *,
+        default_stream_config: StreamReconfiguration | UnsetType | None = UNSET,
+        stream_cipher: Cipher | UnsetType | None = UNSET,
+        create_stream_on_append: bool | UnsetType = UNSET,
+        create_stream_on_read: bool | UnsetType = UNSET,
+    ) -> BasinConfig:
+        """Change what is given, keep the rest, and give the whole configuration.
+
+        `None` clears a setting; `default_stream_config` is merged field by field. Streams that exist keep
+        theirs. Raises `BasinNotFound`, `BasinDeletionPending`, `Invalid`.
+        """
+        check_basin_name(name)
+        change = BasinReconfiguration(
+            default_stream_config, stream_cipher, create_stream_on_append, create_stream_on_read
+        )
+        return await self._transport.reconfigure_basin(name, change)
+
+    async def delete(self, name: str, *, ignore_not_found: bool = False) -> None:
+        """Start the deletion of a basin and of all its streams; its name becomes free later.
+
+        Raises `BasinNotFound`, unless `ignore_not_found`.
+        """
+        check_basin_name(name)
+        try:
+            await self._transport.delete_basin(name)
+        except NotFound:
+            if not ignore_not_found:
+                raise
+
+    def list(
+        self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False
+    ) -> AsyncIterator[BasinInfo]:
+        """All basins that start with `prefix` and sort after `start_after`, in order, page after page.
+
+        Those being deleted are left out, unless `include_deleted`.
+        """
+
+        async def get_page(after: str) -> Page[BasinInfo]:
+            return await self.list_page(prefix=prefix, start_after=after)
+
+        return _every(get_page, start_after, include_deleted)
+
+    async def list_page(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Page[BasinInfo]:
+        """One page of up to `limit` basins (at most 1000), those being deleted included."""
+        return await self._transport.list_basins(prefix=prefix, start_after=start_after, limit=limit)
+
+
+class Streams:
+    """The streams of a basin, from `Basin.streams`."""
+
+    def __init__(self, transport: Transport, basin: str) -> None:
+        self._transport = transport
+        self._basin = basin
+
+    async def create(
+        self,
+        name: str,
+        *,
+        storage_class: StorageClass | None = None,
+        retention_policy: Retention | None = None,
+        timestamping: TimestampingConfig | None = None,
+        delete_on_empty: DeleteOnEmptyConfig | None = None,
+    ) -> Stream:
+        """Create a stream; what is not given comes from the basin's defaults, now and for good.
+
+        Args:
+            name: 1 to 512 bytes of UTF-8, not "." or "..".
+            storage_class: stored and reported.
+            retention_policy: `RetentionAge(secs)` after storing, or `InfiniteRetention()`.
+            timestamping: whose clock counts, and whether timestamps may lie in the future.
+            delete_on_empty: delete the stream when it was empty and unwritten for so many seconds.
+
+        Raises `Invalid`, `BasinNotFound`, `ResourceExists`, `BasinDeletionPending`, `StreamDeletionPending`.
+        """
+        config = StreamConfig(storage_class, retention_policy, timestamping, delete_on_empty)
+        check_stream_name(name)
+        token = _new_request_token()
+        made = await self._transport.create_stream(self._basin, name, config, request_token=token)
+        return Stream(self._transport, self._basin, name, provisioned=made)
+
+    async def ensure(
+        self,
+        name: str,
+        *,
+        storage_class: StorageClass | None = None,
+        retention_policy: Retention | None = None,
+        timestamping: TimestampingConfig | None = None,
+        delete_on_empty: DeleteOnEmptyConfig | None = None,
+    ) -> Stream:
+        """Create the stream, or replace its **whole** configuration by this over the basin's defaults.
+
+        `provision_result` of the returned handle tells which. The arguments are those of `create`. Raises
+        `Invalid`, `BasinNotFound`, `BasinDeletionPending`, `StreamDeletionPending`.
+        """
+        config = StreamConfig(storage_class, retention_policy, timestamping, delete_on_empty)
+        check_stream_name(name)
+        made = await self._transport.ensure_stream(self._basin, name, config)
+        return Stream(self._transport, self._basin, name, provisioned=made)
+
+    async def get_config(self, name: str) -> StreamConfig:
+        """What the stream works by, every field set. Raises `StreamNotFound`, `StreamDeletionPending`."""
+        check_stream_name(name)
+        return await self._transport.get_stream_config(self._basin, name)
+
+    async def reconfigure(
+        self,
+        name: str,
+        *,
+        storage_class: StorageClass | UnsetType | None = UNSET,
+        retention_policy: Retention | UnsetType | None = UNSET,
+        timestamping: TimestampingReconfiguration | UnsetType | None = UNSET,
+        delete_on_empty: DeleteOnEmptyReconfiguration | UnsetType | None = UNSET,
+    ) -> StreamConfig:
+        """Change what is given, keep the rest, and give the whole configuration.
+
+        `None` goes back to the basin's current default. It counts for what is appended from now on. Raises
+        `BasinNotFound`, `StreamNotFound`, `BasinDeletionPending`, `StreamDeletionPending`, `Invalid`.
+        """
+        check_stream_name(name)
+        change = StreamReconfiguration(storage_class, retention_policy, timestamping, delete_on_empty)
+        return await self._transport.reconfigure_stream(self._basin, name, change)
+
+    async def delete(self, name: str, *, ignore_not_found: bool = False) -> None:
+        """Close the stream to all use for good; its records go in the background, then its name is free.
+
+        Raises `StreamNotFound`, unless `ignore_not_found`.
+        """
+        check_stream_name(name)
+        try:
+            await self._transport.delete_stream(self._basin, name)
+        except NotFound:
+            if not ignore_not_found:
+                raise
+
+    def list(
+        self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False
+    ) -> AsyncIterator[StreamInfo]:
+        """All streams that start with `prefix` and sort after `start_after`, in order, page after page.
+
+        Those being deleted are left out, unless `include_deleted`.
+        """
+
+        async def get_page(after: str) -> Page[StreamInfo]:
+            return await self.list_page(prefix=prefix, start_after=after)
+
+        return _every(get_page, start_after, include_deleted)
+
+    async def list_page(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Page[StreamInfo]:
+        """One page of up to `limit` streams (at most 1000), those being deleted included."""
+        return await self._transport.list_streams(self._basin, prefix=prefix, start_after=start_after, limit=limit)

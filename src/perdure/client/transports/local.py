@@ -1,0 +1,140 @@
+"""Requests to a store in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+from ...errors import UsageError
+from ...model.batches import AppendAck, AppendInput, ReadBatch
+from ...model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
+from ...model.positions import StreamPosition
+from ...model.reads import ReadRequest
+from ...model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ...store.engine import Engine
+from ...store.read_session import ReadSession
+from ...store.service import Appender, StreamStore
+
+
+class LocalTransport:
+    """A `Transport` over a store whose engine it opens, owns and closes."""
+
+    def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._opened: StreamStore | None = None
+
+    @classmethod
+    def at(cls, location: str | os.PathLike[str]) -> LocalTransport:
+        """The store at `location`: a directory, or ":memory:". Raises `UsageError` for anything else."""
+        where = os.fspath(location)
+        if where.startswith(("postgres://", "postgresql://")):
+            raise UsageError("the PostgreSQL engine is not available in this version yet; give a directory")
+        if not where:
+            raise UsageError('give a directory, or ":memory:"')
+
+        async def open_engine() -> Engine:
+            from ...store.sqlite import SqliteEngine
+
+            return await SqliteEngine.open(where)
+
+        return cls(open_engine)
+
+    async def open(self) -> None:
+        self._engine = await self._open_engine()
+        self._opened = StreamStore(self._engine)
+
+    async def aclose(self) -> None:
+        engine, self._engine, self._opened = self._engine, None, None
+        if engine is not None:
+            await engine.aclose()
+
+    @property
+    def _store(self) -> StreamStore:
+        if self._opened is None:
+            raise UsageError("the store is not open: use the client inside `async with`")
+        return self._opened
+
+    async def list_basins(self, *, prefix: str, start_after: str, limit: int) -> Page[BasinInfo]:
+        return await self._store.list_basins(prefix=prefix, start_after=start_after, limit=limit)
+
+    async def create_basin(self, name: str, config: BasinConfig, *, request_token: str) -> Provisioned[BasinInfo]:
+        return await self._store.create_basin(name, config, request_token=request_token)
+
+    async def ensure_basin(self, name: str, config: BasinConfig) -> Provisioned[BasinInfo]:
+        return await self._store.ensure_basin(name, config)
+
+    async def get_basin_config(self, name: str) -> BasinConfig:
+        return await self._store.get_basin_config(name)
+
+    async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig:
+        return await self._store.reconfigure_basin(name, change)
+
+    async def delete_basin(self, name: str) -> None:
+        await self._store.delete_basin(name)
+
+    async def list_streams(self, basin: str, *, prefix: str, start_after: str, limit: int) -> Page[StreamInfo]:
+        return await self._store.list_streams(basin, prefix=prefix, start_after=start_after, limit=limit)
+
+    async def create_stream(
+        self, basin: str, name: str, config: StreamConfig, *, request_token: str
+    ) -> Provisioned[StreamInfo]:
+        return await self._store.create_stream(basin, name, config, request_token=request_token)
+
+    async def ensure_stream(self, basin: str, name: str, config: StreamConfig) -> Provisioned[StreamInfo]:
+        return await self._store.ensure_stream(basin, name, config)
+
+    async def get_stream_config(self, basin: str, name: str) -> StreamConfig:
+        return await self._store.get_stream_config(basin, name)
+
+    async def reconfigure_stream(self, basin: str, name: str, change: StreamReconfiguration) -> StreamConfig:
+        return await self._store.reconfigure_stream(basin, name, change)
+
+    async def delete_stream(self, basin: str, name: str) -> None:
+        await self._store.delete_stream(basin, name)
+
+    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+        return await self._store.check_tail(basin, name)
+
+    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
+        return await self._store.append(basin, name, batch)
+
+    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
+        return await self._store.read(basin, name, request)
+
+    async def open_append(self, basin: str, name: str) -> LocalAppendChannel:
+        return LocalAppendChannel(await self._store.open_append_session(basin, name))
+
+    async def open_read(
+        self, basin: str, name: str, request: ReadRequest, *, on_interruption: Callable[[], None]
+    ) -> LocalReadChannel:
+        # `on_interruption` is never called: nothing stands between this reader and the store.
+        return LocalReadChannel(await self._store.open_read_session(basin, name, request))
+
+
+class LocalAppendChannel:
+    """Batches straight to the engine's queue: its future is the session's."""
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+
+    def send(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
+        return self._appender.submit(batch)
+
+    async def aclose(self) -> None:
+        """Nothing to release: the lane ends with its last batch."""
+
+
+class LocalReadChannel:
+    """The store's own read session, in values."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def next(self) -> ReadBatch | None:
+        delivery = await self._session.next()
+        return None if delivery is None else delivery.decoded()
+
+    async def aclose(self) -> None:
+        self._session.close()
