@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Final, NoReturn, TypeAlias
 
@@ -28,6 +29,10 @@ JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | flo
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 """A JSON object."""
+
+MAX_DEPTH: Final = 256
+"""How deep objects and lists may be nested. How deep Python gets depends on who calls, so without a limit of our own
+a value that was stored could later fail to be read, or to be put into a larger one."""
 
 
 class SourceError(PerdureError):
@@ -44,9 +49,11 @@ def encode_body(value: object) -> bytes:
     except UnicodeEncodeError:
         body = _encode_escaped(value)
     except RecursionError:
-        raise SourceError("JSON nested too deeply, or within itself, cannot be stored") from None
+        raise SourceError(_TOO_DEEP) from None
     except (TypeError, ValueError) as exc:
         raise SourceError(f"cannot be stored as JSON: {exc}") from exc
+    if len(body) > 2 * MAX_DEPTH and _is_too_deep(body):
+        raise SourceError(_TOO_DEEP)
     if b"\n" in body or b"\r" in body:
         # Encoders escape both inside text, so this is a `msgspec.Raw` with a layout of its own.
         return encode_body(parse_body(body))
@@ -54,25 +61,24 @@ def encode_body(value: object) -> bytes:
 
 
 def parse_body(text: bytes | str) -> JsonValue:
-    """The value of JSON text; raises `ValueError` where a browser's `JSON.parse` would.
+    """The value of JSON text; raises `ValueError` where a browser's `JSON.parse` would, and beyond `MAX_DEPTH`.
 
     Two things are read more exactly than in a browser: integers beyond 2^53 keep their digits, and an unpaired
     surrogate escape stays what it is.
     """
+    if len(text) > 2 * MAX_DEPTH and _is_too_deep(
+        text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
+    ):
+        raise ValueError(_TOO_DEEP)
     try:
         value: JsonValue = _decode(text)
         return value
     except (msgspec.DecodeError, ValueError):
         pass  # refused here, but perhaps only for a lone surrogate or a float out of range
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
     if isinstance(text, bytes):
         text = text.decode()
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
-    return value
+    exact: JsonValue = json.loads(text, parse_constant=_refuse_constant)
+    return exact
 
 
 def parse_object(text: bytes | str) -> JsonObject | None:
@@ -126,6 +132,9 @@ def _plain(value: object) -> object:
 _encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 _decode: Final = msgspec.json.Decoder().decode
 
+_TOO_DEEP: Final = f"JSON is nested too deeply: more than {MAX_DEPTH} levels, or within itself"
+_BRACKET_OR_STRING: Final = re.compile(rb'[][{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
 
 def _encode_escaped(value: object) -> bytes:
     """The slow way: for a value that holds a lone surrogate."""
@@ -133,9 +142,25 @@ def _encode_escaped(value: object) -> bytes:
         plain = _without_nan(msgspec.to_builtins(value, str_keys=True, enc_hook=_plain))
         return json.dumps(plain, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
     except RecursionError:
-        raise SourceError("JSON nested too deeply, or within itself, cannot be stored") from None
+        raise SourceError(_TOO_DEEP) from None
     except (TypeError, ValueError) as exc:
         raise SourceError(f"cannot be stored as JSON: {exc}") from exc
+
+
+def _is_too_deep(text: bytes) -> bool:
+    """Whether JSON text is nested deeper than `MAX_DEPTH`; most text has not even as many brackets."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(text):
+        token = match[0]
+        if token in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif token in b"]}":
+            depth -= 1
+    return False
 
 
 def _without_nan(value: object) -> object:
