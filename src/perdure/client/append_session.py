@@ -139,7 +139,11 @@ class AppendSession:
         return self._send(channel, batch)
 
     def _send(self, channel: AppendChannel, batch: AppendInput) -> AppendTicket:
-        future = channel.send(batch)
+        try:
+            future = channel.send(batch)
+        except Exception as exc:
+            self._failure = exc
+            raise
         size = batch.metered_bytes
         self._room.add(size)
         self._in_flight.append((future, size))

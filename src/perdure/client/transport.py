@@ -28,9 +28,10 @@ class AppendChannel(Protocol):
     """
 
     def send(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
-        """Hand over a batch; the future resolves when it is durable. Never waits and never raises.
+        """Hand over a batch, without waiting; the future resolves when it is durable.
 
-        Cancelling the future withdraws the batch only if it has not left yet.
+        Raises what keeps the batch from being sent, which ends the channel. Cancelling the future says
+        that nobody wants the answer; whether the batch is applied is open then.
         """
         ...
 

@@ -11,7 +11,7 @@ field that is `UNSET` is kept, `None` clears it, a value sets it.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -24,14 +24,14 @@ T = TypeVar("T")
 SECONDS_A_DAY: Final = 86_400
 
 
-class StorageClass(str, Enum):
+class StorageClass(StrEnum):
     """Stored and reported; a single machine has one class of storage."""
 
     STANDARD = "standard"
     EXPRESS = "express"
 
 
-class TimestampingMode(str, Enum):
+class TimestampingMode(StrEnum):
     """Whose clock gives a record its timestamp."""
 
     CLIENT_PREFER = "client-prefer"
@@ -39,7 +39,7 @@ class TimestampingMode(str, Enum):
     ARRIVAL = "arrival"
 
 
-class Cipher(str, Enum):
+class Cipher(StrEnum):
     """How the records of a stream are sealed with the client's key."""
 
     AEGIS_256 = "aegis-256"
@@ -120,28 +120,28 @@ class BasinConfig(Struct, frozen=True):
 
 
 class TimestampingReconfiguration(Struct, frozen=True):
-    mode: TimestampingMode | None | UnsetType = UNSET
-    uncapped: bool | None | UnsetType = UNSET
+    mode: TimestampingMode | UnsetType | None = UNSET
+    uncapped: bool | UnsetType | None = UNSET
 
 
 class DeleteOnEmptyReconfiguration(Struct, frozen=True):
-    min_age_secs: int | None | UnsetType = UNSET
+    min_age_secs: int | UnsetType | None = UNSET
 
 
 class StreamReconfiguration(Struct, frozen=True):
     """A change to one layer: `UNSET` keeps a field, `None` clears it, a value sets or merges it."""
 
-    storage_class: StorageClass | None | UnsetType = UNSET
-    retention_policy: Retention | None | UnsetType = UNSET
-    timestamping: TimestampingReconfiguration | None | UnsetType = UNSET
-    delete_on_empty: DeleteOnEmptyReconfiguration | None | UnsetType = UNSET
+    storage_class: StorageClass | UnsetType | None = UNSET
+    retention_policy: Retention | UnsetType | None = UNSET
+    timestamping: TimestampingReconfiguration | UnsetType | None = UNSET
+    delete_on_empty: DeleteOnEmptyReconfiguration | UnsetType | None = UNSET
 
 
 class BasinReconfiguration(Struct, frozen=True):
     """A change to a basin; the two flags cannot be cleared, only set."""
 
-    default_stream_config: StreamReconfiguration | None | UnsetType = UNSET
-    stream_cipher: Cipher | None | UnsetType = UNSET
+    default_stream_config: StreamReconfiguration | UnsetType | None = UNSET
+    stream_cipher: Cipher | UnsetType | None = UNSET
     create_stream_on_append: bool | UnsetType = UNSET
     create_stream_on_read: bool | UnsetType = UNSET
 
@@ -175,7 +175,7 @@ def _retention_secs(retention: Retention | None) -> int | None:
     return retention.secs if isinstance(retention, RetentionAge) else None
 
 
-def _merged(change: T | None | UnsetType, current: T | None) -> T | None:
+def _merged(change: T | UnsetType | None, current: T | None) -> T | None:
     return current if isinstance(change, UnsetType) else change
 
 

@@ -84,7 +84,8 @@ def check_access_token_prefix(prefix: str, what: str = "prefix") -> str:
 def check_location_name(name: str) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_LOCATION_NAME_CHARS or _LOCATION.match(name) is None:
         raise Invalid(
-            f"location {name!r} must be 1 to {MAX_LOCATION_NAME_CHARS} characters of ASCII letters, digits, ':', '-', '.'"
+            f"location {name!r} must be 1 to {MAX_LOCATION_NAME_CHARS} characters "
+            "of ASCII letters, digits, ':', '-', '.'"
         )
     return name
 

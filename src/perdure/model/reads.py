@@ -56,6 +56,4 @@ class ReadRequest(Struct, frozen=True, gc=False):
     @property
     def may_follow(self) -> bool:
         """Whether the read may wait at the tail for records to come (store API, section 6.3)."""
-        if self.wait is not None:
-            return self.wait > 0
-        return self.limits.unbounded
+        return self.limits.unbounded or bool(self.wait)

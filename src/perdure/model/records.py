@@ -99,9 +99,7 @@ class AppendRecord:
     timestamp: int | None
     metered_bytes: int
 
-    def __init__(
-        self, body: str | bytes = b"", *, headers: HeadersLike = (), timestamp: int | None = None
-    ) -> None:
+    def __init__(self, body: str | bytes = b"", *, headers: HeadersLike = (), timestamp: int | None = None) -> None:
         raw = body if type(body) is bytes else _as_bytes(body, "body")
         if headers:
             pairs = _as_headers(headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -31,7 +31,7 @@ class StreamInfo(Struct, frozen=True):
     cipher: Cipher | None = None
 
 
-class ProvisionResult(str, Enum):
+class ProvisionResult(StrEnum):
     """What a create or ensure did."""
 
     CREATED = "created"

@@ -212,9 +212,7 @@ def auto_create_stream(
     """Create the stream with the basin's defaults unless somebody was faster; the caller checked the flag."""
     if existing is not None:
         return StreamChange(live_stream(basin_name, name, existing), ProvisionResult.NOOP)
-    return StreamChange(
-        _new_stream(live_basin(basin_name, basin), name, None, None, now), ProvisionResult.CREATED
-    )
+    return StreamChange(_new_stream(live_basin(basin_name, basin), name, None, None, now), ProvisionResult.CREATED)
 
 
 def _new_stream(

@@ -9,7 +9,7 @@ One suite (`tests/store/engine_suite.py`) checks every engine against it.
 - **Acks.** An answer, acknowledgement or rejection alike, is given only when everything it reveals
   is durable, in the engine's sense of the word, which its documentation states.
 - **Lanes.** Batches submitted on one `Lane` are a session: once one of them is rejected or fails, no
-  later one of that lane is applied, even if it was submitted already.
+  later one of that lane is applied, even if it was submitted already. A lane has no other holes.
 - **Reads** see durable batches only, never a part of one, and hide what is trimmed or expired.
 - **Errors.** `errors.StorageFailed` when the outcome is unknown, `errors.StorageFull` when nothing was
   written, `errors.Unavailable` when the engine is closed. After a failed sync the engine refuses to
@@ -42,10 +42,11 @@ class Lane:
 
 
 class BlockRange(Struct, frozen=True):
-    """What a read found, from one consistent view of the stream.
+    """What a read found: `blocks` in order, all that `state` knows of and the bounds allow.
 
-    `blocks` are in order; the first may begin below the wanted sequence number, and records below
-    `state.trim_point` are not to be shown. `more` tells that blocks beyond these exist.
+    They may be newer than `state`, never older, so nobody believes too early that they have seen
+    everything. The first may begin below the wanted sequence number, and records below
+    `state.trim_point` are not to be shown. `more` tells that further blocks may exist.
     """
 
     state: StreamState
@@ -63,7 +64,10 @@ class Engine(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Answer what waits, then release everything. Idempotent."""
+        """Answer what waits, wake all followers, and release everything. Idempotent.
+
+        From the call on, every other call raises `Unavailable`, so a follower's next look does too.
+        """
         ...
 
     # Streams of records ---------------------------------------------------------------------------
@@ -73,7 +77,7 @@ class Engine(Protocol):
 
         Rejections: those of `sequencing.sequence`, `StreamDeletionPending`, `StreamNotFound` when this
         incarnation of the stream is gone. Cancelling the future withdraws the batch only if the
-        engine has not taken it yet.
+        engine has not taken it yet, and never on a lane, which would get a hole by it.
         """
         ...
 

@@ -27,7 +27,7 @@ class Mailbox:
         self._hub = hub
         self.stream_id = stream_id
         self._blocks: deque[Block] = deque()
-        self._look = False
+        self._look = False  # stays until `clear`: a block that came later does not answer it
         self._waiter: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Mailbox:
@@ -57,18 +57,22 @@ class Mailbox:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def clear(self) -> None:
+        """Forget what came so far, because the store is looked at now."""
+        self._blocks.clear()
+        self._look = False
+
     def take(self) -> Block | None:
         """The next block without waiting, or None."""
         return self._blocks.popleft() if self._blocks else None
 
     async def wait(self, timeout: float | None) -> bool:
-        """Wait until there is a block to take or the store should be looked at.
+        """Wait until there is a block to take or, without one, the store should be looked at.
 
         False after `timeout` seconds of silence. None waits until the caller is cancelled, which is
         how sessions that follow for ever end.
         """
         if self._blocks or self._look:
-            self._look = False
             return True
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
@@ -79,9 +83,7 @@ class Mailbox:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
-        woken = bool(self._blocks) or self._look
-        self._look = False
-        return woken
+        return bool(self._blocks) or self._look
 
 
 class Hub:
@@ -91,9 +93,7 @@ class Hub:
     an engine listens to other processes only while somebody here wants to know.
     """
 
-    def __init__(
-        self, on_first: Callable[[], None] = lambda: None, on_last: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, on_first: Callable[[], None] = lambda: None, on_last: Callable[[], None] = lambda: None) -> None:
         self._mailboxes: dict[StreamId, set[Mailbox]] = {}
         self._on_first = on_first
         self._on_last = on_last

@@ -122,13 +122,15 @@ class ReadSession:
             self._cursor = delivery.cursor
             if not delivery.is_heartbeat:
                 self._quiet_since = asyncio.get_running_loop().time()
-            elif delivery.tail is None:
+            elif delivery.tail is None or self._budget.spent:
                 break  # the limits allow nothing of what comes next
             return delivery
         self.close()
         return None
 
     async def _catch_up(self) -> Delivery | None:
+        if self._mailbox is not None:
+            self._mailbox.clear()  # the read sees all of it
         try:
             found = await self._engine.read_blocks(
                 self._stream, self._cursor, max_records=MAX_READ_RECORDS, max_bytes=MAX_READ_BYTES

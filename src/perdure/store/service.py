@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from ..errors import BadRequest, StreamNotFound
@@ -42,9 +42,11 @@ T = TypeVar("T")
 _KNOWN_STREAMS: Final = 65_536
 """How many names are remembered with their incarnation; a stale one costs one more look-up."""
 
+_NOTHING_SET: Final = BasinConfig()
+
 
 def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def _page(entries: tuple[T, ...], limit: int) -> tuple[tuple[T, ...], bool]:
@@ -90,7 +92,7 @@ class StreamStore:
         return Page(tuple(entry.info() for entry in entries), more)
 
     async def create_basin(
-        self, name: str, config: BasinConfig = BasinConfig(), *, request_token: str | None = None
+        self, name: str, config: BasinConfig = _NOTHING_SET, *, request_token: str | None = None
     ) -> Provisioned[BasinInfo]:
         """Create a basin. Raises `ResourceExists` unless it is a retry with the same request token."""
         check_basin_name(name)
@@ -102,7 +104,7 @@ class StreamStore:
         )
         return Provisioned(change.entry.info(), change.result)
 
-    async def ensure_basin(self, name: str, config: BasinConfig = BasinConfig()) -> Provisioned[BasinInfo]:
+    async def ensure_basin(self, name: str, config: BasinConfig = _NOTHING_SET) -> Provisioned[BasinInfo]:
         """Create the basin, or replace its configuration: what `config` does not set becomes default."""
         check_basin_name(name)
         now = self._now()
@@ -121,9 +123,7 @@ class StreamStore:
     async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig:
         """Merge `change` into the basin's configuration and give the whole of it."""
         check_basin_name(name)
-        outcome = await self._engine.change_basin(
-            name, lambda existing: catalogue.change_basin(existing, name, change)
-        )
+        outcome = await self._engine.change_basin(name, lambda existing: catalogue.change_basin(existing, name, change))
         return outcome.entry.config
 
     async def delete_basin(self, name: str) -> None:
@@ -160,9 +160,7 @@ class StreamStore:
         change = await self._engine.change_stream(basin, name, decide)
         return Provisioned(change.entry.info(), change.result)
 
-    async def ensure_stream(
-        self, basin: str, name: str, config: StreamConfig | None = None
-    ) -> Provisioned[StreamInfo]:
+    async def ensure_stream(self, basin: str, name: str, config: StreamConfig | None = None) -> Provisioned[StreamInfo]:
         """Create the stream, or replace its configuration by `config` over the basin's defaults."""
         self._check_names(basin, name)
         now = self._now()
@@ -213,12 +211,12 @@ class StreamStore:
     async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
         """Append a batch; returns when it is durable. Raises what `sequencing.sequence` raises."""
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append")
-        if entry.cipher is not None:
-            _refuse_without_key(entry)
+        _refuse_without_key(entry)
         try:
             return await self._engine.append(entry.stream_id, batch)
         except StreamNotFound:  # the name we knew was deleted, perhaps created anew
             entry = await self._entry(basin, name, create_on="append")
+            _refuse_without_key(entry)
             return await self._engine.append(entry.stream_id, batch)
 
     async def open_append_session(self, basin: str, name: str) -> Appender:
@@ -235,6 +233,7 @@ class StreamStore:
             return await ReadSession.open(self._engine, entry.stream_id, request)
         except StreamNotFound:
             entry = await self._entry(basin, name, create_on="read")
+            _refuse_without_key(entry)
             return await ReadSession.open(self._engine, entry.stream_id, request)
 
     async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
