@@ -8,17 +8,15 @@ reference machine; they are computed from the disk's own speed where that decide
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from . import machine
-from .children import Child, ChildFailed, Door
-from .scenario import DEFAULT_DATA, Row, Run, scratch
+from .children import Child, ChildFailed
+from .scenario import DEFAULT_DATA, Row, Run, run_by_name, scratch
 from .table import as_markdown, as_text, as_values
 
 SCENARIOS = (
@@ -42,16 +40,11 @@ class Outcome:
     load: str
 
 
-def _run_scenario(_: Door, name: str, run: Run) -> list[Row]:
-    rows: list[Row] = asyncio.run(import_module(f".{name}", __package__).run(run))
-    return rows
-
-
 def _measure(name: str, position: str, data: Path, quick: bool) -> Outcome:
     started = time.monotonic()
     rows, failure = list[Row](), None
     with scratch(data) as directory:
-        child = Child(_run_scenario, name, Run(directory, quick, f"{position} {name}: "))
+        child = Child(run_by_name, name, Run(directory, quick, f"{position} {name}: "))
         try:
             rows = child.result()
         except ChildFailed as exc:

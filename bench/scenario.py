@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+
+from .children import Door
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ def scratch(parent: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def run_by_name(_: Door, name: str, run: Run) -> list[Row]:
+    """The body of a process that runs one scenario. (Not in `__main__`, which such a process cannot import.)"""
+    rows: list[Row] = asyncio.run(import_module(f"bench.{name}").run(run))
+    return rows
 
 
 DEFAULT_DATA = Path("build/bench")
