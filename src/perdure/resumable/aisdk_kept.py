@@ -1,0 +1,109 @@
+"""Folded histories that are kept between calls, so that a call reads only what is new.
+
+A kept fold stands after the last terminal fence that it has seen. It counts only if the stream still begins and goes on
+where the fold knew it to: retention may have taken the first records, and a deleted stream may have been made anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+
+from ..errors import ReadUnwritten, StreamNotFound
+from ..model.positions import SeqNum
+from ..model.records import SequencedRecord
+from .aisdk_history import SessionFold
+
+if TYPE_CHECKING:
+    from ..client import Stream
+
+MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""About as much JSON as is kept, over all chats; the least recently used goes first."""
+
+_Place: TypeAlias = tuple[int, int]
+"""Sequence number and timestamp of one record, by which a stream is known again."""
+
+
+class _Kept(Struct, frozen=True):
+    fold: SessionFold
+    first: _Place
+    last: _Place
+    size_bytes: int
+
+
+class KeptHistories:
+    """The folds of the chats that were asked for lately."""
+
+    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._size_bytes = 0
+
+    async def fold(self, stream: Stream) -> SessionFold:
+        """The whole stream, folded up to its tail. The caller reads from it and feeds it nothing."""
+        first = await _record_at_or_after(stream, 0)
+        kept = self._kept.get(stream.name)
+        fold = SessionFold()
+        cursor = 0
+        last: _Place | None = None
+        if kept is not None:
+            if first is None or _place(first) != kept.first:
+                self.forget(stream.name)
+            else:
+                fold, cursor, last = kept.fold.settled(), kept.last[0], kept.last
+        return fold if first is None else await self._read_on(stream, fold, cursor, last, first)
+
+    async def _read_on(
+        self, stream: Stream, fold: SessionFold, cursor: int, last: _Place | None, first: SequencedRecord
+    ) -> SessionFold:
+        settled: _Place | None = last
+        while True:
+            try:
+                batch = await stream.read(SeqNum(cursor), clamp=True, wait=0)
+            except ReadUnwritten:
+                break
+            if not batch.records:
+                break
+            if last is not None:  # the first page begins with the record that the kept fold ended with
+                if _place(batch.records[0]) != last:
+                    self.forget(stream.name)
+                    return await self.fold(stream)
+                last = None
+            for record in batch.records:
+                fold.feed((record,))
+                if not fold.active:
+                    settled = _place(record)
+            cursor = batch.records[-1].seq_num + 1
+        if settled is not None:
+            self._keep(stream.name, _Kept(fold.settled(), _place(first), settled, fold.size_bytes))
+        return fold
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        self.forget(name)
+        if kept.size_bytes > self._max_bytes:
+            return
+        self._kept[name] = kept
+        self._size_bytes += kept.size_bytes
+        while self._size_bytes > self._max_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._size_bytes -= oldest.size_bytes
+
+    def forget(self, name: str) -> None:
+        """Begin anew with the next call for this chat."""
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._size_bytes -= kept.size_bytes
+
+
+def _place(record: SequencedRecord) -> _Place:
+    return record.seq_num, record.timestamp
+
+
+async def _record_at_or_after(stream: Stream, seq_num: int) -> SequencedRecord | None:
+    try:
+        batch = await stream.read(SeqNum(seq_num), count=1, clamp=True, wait=0)
+    except (ReadUnwritten, StreamNotFound):
+        return None
+    return batch.records[0] if batch.records else None

@@ -1,0 +1,332 @@
+"""What every chat object does, whatever wire format its adapter speaks.
+
+A chat object owns everything that runs on its behalf: the generations, the watch rooms, and the store if it opened it.
+It starts them when they are asked for; `lifespan`, `aclose` and `drain` end them. No request owns any of it, so a
+client that goes away ends nothing but its own body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ..client import Stream
+from ..errors import Invalid, NotFound, SessionClosed
+from ..model.resources import StreamInfo
+from . import replay
+from .adapter import Adapter, OnError, safe_error_text
+from .chat_store import ChatStore
+from .claim import Claim, Claimer, StreamInUse
+from .following import BodyPlan, EndAt, FollowingBody
+from .generation import SHUTDOWN_SECONDS, Generation, Interruption, Plan, Reader
+from .json_body import encode_body
+from .lease import GenerationAbandoned, LeaseWarden
+from .replay import ReplayPlan
+from .responses import ChatResponse, accepted, in_use, nothing
+from .settings import ChatSettings, Delivery, Mode, Surroundings
+from .stop import FixedClosing, stop_from_outside
+from .tail_search import StreamHead, find_head
+from .watch import WatchRooms
+
+logger = logging.getLogger("perdure.resumable")
+
+DRAIN_SECONDS: Final = 30.0
+STOP_GRACE_SECONDS: Final = 5.0
+"""How long a stop waits for a source that does not let itself be closed, before it ends the generation without it."""
+
+WaitUntil: TypeAlias = Callable[[Awaitable[None]], object]
+"""Is given what resolves when a generation is persisted, and keeps it alive."""
+
+ChatT = TypeVar("ChatT", bound="ResumableChat")
+
+
+class ResumableChat:
+    """The base of the adapters' chat objects; make one with an adapter's `create_resumable_chat`."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        store: ChatStore,
+        settings: ChatSettings,
+        *,
+        on_error: OnError | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._settings = settings
+        self._on_error = on_error
+        self._surroundings = surroundings or Surroundings()
+        self._warden = LeaseWarden(self._surroundings, self._abandoned_body, settings.session_lease_ms)
+        self._claimer = Claimer(settings, self._surroundings, self._abandoned_body)
+        self._rooms = WatchRooms(self._warden, self._surroundings)
+        self._runs: dict[str, Generation] = {}
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._closed = False
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Open the store, make sure of the basin, and close everything at the end; for `FastAPI(lifespan=…)`."""
+        async with self:
+            yield
+
+    async def __aenter__(self: ChatT) -> ChatT:
+        await self._store.basin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
+        """Take no more calls, `drain`, then close the rest. Idempotent."""
+        self._closed = True
+        await self.drain(timeout=timeout)
+        await self._rooms.aclose()
+        await self._store.aclose()
+
+    async def drain(self, *, timeout: float = DRAIN_SECONDS) -> None:
+        """Wait for the generations that run here; end those that still run after `timeout` seconds with an error.
+
+        Those write their error and terminal records, for which they get two more seconds.
+        """
+        await _settled(self._tasks, timeout)
+        for run in tuple(self._runs.values()):
+            run.interrupt(Interruption.SHUTDOWN)
+        for task in self._tasks - {run.task for run in self._runs.values()}:
+            task.cancel()
+        for task in await _settled(self._tasks, SHUTDOWN_SECONDS):
+            task.cancel()
+        await _settled(self._tasks, SHUTDOWN_SECONDS)
+
+    def background(self, awaitable: Awaitable[object]) -> None:
+        """Keep `awaitable` running until it is done or this object is closed; a failure is logged.
+
+        `wait_until=chat.background` answers at once and leaves the generation to this object.
+        """
+        task = asyncio.ensure_future(awaitable)
+        if task not in self._tasks:
+            self._own(task)
+
+    def _own(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            what = task.get_name() if isinstance(task, asyncio.Task) else "a background task"
+            logger.error("%s failed", what, exc_info=failure)
+
+    # --- generations ----------------------------------------------------------------------------------------------
+
+    async def _make_resumable(
+        self,
+        name: str,
+        plan: Plan,
+        *,
+        delivery: Delivery,
+        wait_until: WaitUntil | None,
+    ) -> ChatResponse:
+        """Claim the stream, start the generation, and answer as the options say."""
+        if delivery not in ("response", "replay"):
+            raise Invalid(f"delivery must be 'response' or 'replay', got {delivery!r}")
+        # In a task of its own: a request that is cancelled must not leave a claim behind that nobody writes under.
+        starting = asyncio.get_running_loop().create_task(self._start(name, plan, delivery), name=f"claim of {name}")
+        self._tasks.add(starting)
+        starting.add_done_callback(self._started)
+        try:
+            run, body = await asyncio.shield(starting)
+        except StreamInUse:
+            return in_use()
+        if wait_until is not None:
+            wait_until(run.task)
+        elif body is None:
+            await asyncio.wait((run.task,))
+        if body is None:
+            return accepted()
+        return ChatResponse(200, headers=self._adapter.headers, chunks=body)
+
+    async def _start(self, name: str, plan: Plan, delivery: Delivery) -> tuple[Generation, FollowingBody | None]:
+        """Claim the stream and start its generation; the body, if one is wanted, is there before the first record."""
+        try:
+            if self._closed:
+                raise SessionClosed("the chat object is closed")
+            stream = await self._store.stream(name)
+            claim = await self._claimer.claim(stream)
+        except BaseException:
+            await plan.source.aclose()  # never begun: only a coroutine that would complain is touched
+            raise
+        run = self._run(stream, claim, plan)
+        if delivery == "replay":
+            return run, None
+        body_plan = BodyPlan(
+            claim.start_seq, EndAt.ANY_FENCE, gapless_from_start=True, lease_ms=self._settings.session_lease_ms
+        )
+        return run, self._body(stream, body_plan, run)
+
+    def _started(self, starting: asyncio.Task[tuple[Generation, FollowingBody | None]]) -> None:
+        self._tasks.discard(starting)
+        if not starting.cancelled():
+            starting.exception()  # raised to the request, unless that was cancelled; then nobody wants it
+
+    def _run(self, stream: Stream, claim: Claim, plan: Plan) -> Generation:
+        run = Generation(stream, claim, plan, self._adapter, self._settings, self._surroundings, self._on_error)
+        self._runs[stream.name] = run
+        task = run.start()
+        self._own(task)
+        task.add_done_callback(lambda _: self._forget(run))
+        return run
+
+    def _forget(self, run: Generation) -> None:
+        if self._runs.get(run.name) is run:
+            del self._runs[run.name]
+
+    def _abandoned_body(self) -> bytes:
+        return self._adapter.error_body(safe_error_text(self._on_error, GenerationAbandoned()))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def replay(
+        self,
+        name: str,
+        *,
+        from_seq_num: int | None = None,
+        live: bool = False,
+        active_only: bool = False,
+        include_user: bool = False,
+    ) -> ChatResponse:
+        """Show a chat again: 200 with a body, or 204 when there is nothing to show.
+
+        Args:
+            name: the stream.
+            from_seq_num: go on from the id of the last frame that was received.
+            live: in session mode, stay and show what comes, for ever.
+            active_only: in session mode, show the generation that is active, from its beginning; for the resume
+                route of stock clients, which want nothing else.
+            include_user: show the user's own records too.
+        """
+        if from_seq_num is not None and (not isinstance(from_seq_num, int) or from_seq_num < 0):
+            raise Invalid(f"from_seq_num must be a whole number, 0 or more, got {from_seq_num!r}")
+        stream = await self._store.stream(name)
+        mode = self._settings.mode
+        plan: ReplayPlan | None
+        run = None
+        if mode is Mode.SESSION and live and not active_only:
+            plan = replay.live_replay(from_seq_num)
+        else:
+            head = await self._head(stream)
+            plan = replay.replay(mode, head, from_seq_num=from_seq_num, active_only=active_only)
+            run = self._run_of(head, name)
+        if plan is None:
+            return nothing()
+        body = self._body(stream, plan.body, run, seed=active_only, include_user=include_user)
+        if not plan.answer_at_once:
+            try:
+                first = await body.peek()
+            except BaseException:
+                await body.aclose()
+                raise
+            if first is None:
+                return nothing()
+        return ChatResponse(200, headers=self._adapter.headers, chunks=body)
+
+    def _body(
+        self,
+        stream: Stream,
+        plan: BodyPlan,
+        run: Generation | None,
+        *,
+        seed: bool = False,
+        include_user: bool = False,
+    ) -> FollowingBody:
+        reader: Reader | None = None
+        if run is not None and self._settings.mode is Mode.SINGLE_USE:
+            reader = run.attach_reader(plan.start_seq)
+        return FollowingBody(
+            stream,
+            plan,
+            self._adapter.view(seed=seed, include_user=include_user),
+            self._warden,
+            keep_alive_ms=self._settings.keep_alive_ms,
+            jitter=self._surroundings.jitter,
+            reached=None if reader is None else reader.reached,
+            on_close=None if reader is None else reader.detach,
+        )
+
+    async def _head(self, stream: Stream) -> StreamHead:
+        """The state of the stream, once a generation whose writer is gone has been ended."""
+        return await self._warden.end_if_over(stream, await find_head(stream))
+
+    def _run_of(self, head: StreamHead, name: str) -> Generation | None:
+        """The active generation, if it runs here."""
+        run = self._runs.get(name)
+        return run if run is not None and run.claim.token == head.held_token else None
+
+    async def watch(self, name: str) -> ChatResponse:
+        """Tell when generations start and end, for ever; for tabs that are open while another one sends.
+
+        Raises `Invalid`, a `ValueError`, in single-use mode, where no name sees two generations.
+        """
+        if self._settings.mode is Mode.SINGLE_USE:
+            raise Invalid("watch needs mode 'session' or 'shared': a single-use name sees one generation only")
+        stream = await self._store.stream(name)
+        watcher = self._rooms.enter(stream, self._settings.keep_alive_ms)
+        return ChatResponse(200, headers=self._adapter.headers, chunks=watcher)
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    async def stop(self, name: str) -> bool:
+        """End the active generation, wherever it runs; what was generated stays.
+
+        True: a generation was ended as stopped, and that is durable. False: none was active.
+        """
+        run = self._runs.get(name)
+        if run is not None:
+            stopping = run.interrupt(Interruption.STOP)
+            await asyncio.wait((run.task,), timeout=STOP_GRACE_SECONDS)
+            if stopping and run.stopped:
+                return True
+        stream = await self._store.stream(name)
+        return await stop_from_outside(stream, self._adapter.closing_fold(), self._surroundings)
+
+    async def force_stop(self, name: str, body: Mapping[str, object] | None = None) -> bool:
+        """`stop` for recovery tools: by the store alone, with `body` as the one closing record if it is given."""
+        fold = self._adapter.closing_fold() if body is None else FixedClosing(encode_body(body))
+        return await stop_from_outside(await self._store.stream(name), fold, self._surroundings)
+
+    # --- the chats ------------------------------------------------------------------------------------------------
+
+    def list(self, *, prefix: str = "", start_after: str = "") -> AsyncIterator[StreamInfo]:
+        """The chats whose names start with `prefix` and sort after `start_after`, in order of their names."""
+        return self._list(prefix, start_after)
+
+    async def _list(self, prefix: str, start_after: str) -> AsyncIterator[StreamInfo]:
+        basin = await self._store.basin()
+        async for info in basin.streams.list(prefix=prefix, start_after=start_after):
+            yield info
+
+    async def delete(self, name: str) -> bool:
+        """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
+        await self.stop(name)
+        basin = await self._store.basin()
+        try:
+            await basin.streams.delete(name)
+        except NotFound:
+            return False
+        return True
+
+
+async def _settled(tasks: set[asyncio.Future[Any]], timeout: float) -> set[asyncio.Future[Any]]:
+    """Wait for `tasks`; gives those that are not done in time."""
+    if not tasks:
+        return set()
+    _, pending = await asyncio.wait(tuple(tasks), timeout=timeout)
+    return pending

@@ -1,0 +1,187 @@
+"""Claiming a stream for one generation.
+
+What to append is decided by pure functions from the end of the stream; the I/O around them is at the end. Every claim
+is one append whose conditions fail unless the stream is still what the decision saw, so of any number of claimers in
+any number of processes one wins, and the others learn that before they touch their model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from ..errors import (
+    AppendConditionFailed,
+    FencingTokenMismatch,
+    PerdureError,
+    SeqNumMismatch,
+)
+from ..model.records import AppendRecord, CommandKind, SequencedRecord
+from . import lease, tokens
+from .settings import ChatSettings, Mode, Surroundings
+from .tail_search import StreamEnd, StreamHead, find_head, read_end, search_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..client import Stream
+
+
+class StreamInUse(PerdureError):
+    """A generation is active on the stream, or its name was used up; answer 409."""
+
+    code = "resource_already_exists"
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """The right to write one generation: its token, and the sequence number of its first record."""
+
+    token: str
+    start_seq: int
+
+
+class Guard(Struct, frozen=True, gc=False):
+    """The conditions under which a claim's fence may be appended."""
+
+    fencing_token: str | None = None
+    match_seq_num: int | None = None
+
+
+FRESH_NAME = Guard(fencing_token="", match_seq_num=0)
+"""The stream was never written to."""
+
+
+def session_guard(end: StreamEnd) -> Guard | None:
+    """How to claim a session stream that ends like this; None while a generation is, or seems, active."""
+    last = end.last
+    if last is None:
+        # With records written and expired, the token in force is not known; the tail is condition enough.
+        return FRESH_NAME if end.tail == 0 else Guard(match_seq_num=end.tail)
+    if last.command is CommandKind.FENCE and tokens.is_terminal(last.text):
+        return Guard(fencing_token=last.text)
+    return None
+
+
+def shared_guard(head: StreamHead, *, lease_duration_ms: int, now_ms: int) -> Guard | None:
+    """How to claim a shared stream, taking over from a writer that was silent for too long; None if it is in use."""
+    if head.last_record_timestamp is None:
+        return Guard(fencing_token="") if head.next_seq_num == 0 else Guard(match_seq_num=head.next_seq_num)
+    if head.reusable_token is not None:
+        return Guard(fencing_token=head.reusable_token)
+    if lease.is_over(lease_duration_ms, head.last_record_timestamp, now_ms):
+        return Guard(fencing_token=head.held_token)
+    return None
+
+
+def takeover_guard(held_token: str, last: SequencedRecord, now_ms: int) -> Guard | None:
+    """How to end the abandoned generation of a session stream and claim it; None if its writer may live."""
+    lease_ms = tokens.lease_of(held_token)
+    if lease_ms is None or not lease.is_over(lease_ms, last.timestamp, now_ms):
+        return None
+    return Guard(fencing_token=held_token, match_seq_num=last.seq_num + 1)
+
+
+class Claimer:
+    """Claims streams in one mode. `abandoned_body` is the error record for a generation that is taken over."""
+
+    def __init__(self, settings: ChatSettings, surroundings: Surroundings, abandoned_body: Callable[[], bytes]) -> None:
+        self._settings = settings
+        self._surroundings = surroundings
+        self._abandoned_body = abandoned_body
+
+    async def claim(self, stream: Stream) -> Claim:
+        """Claim `stream`; raises `StreamInUse`, and whatever the store raises when it cannot tell."""
+        match self._settings.mode:
+            case Mode.SINGLE_USE:
+                return await self._append_fence(stream, FRESH_NAME)
+            case Mode.SHARED:
+                return await self._claim_shared(stream)
+            case Mode.SESSION:
+                return await self._claim_session(stream)
+
+    async def _claim_session(self, stream: Stream) -> Claim:
+        end = await read_end(stream)
+        guard = session_guard(end)
+        if guard is not None:
+            return await self._append_fence(stream, guard)
+        assert end.last is not None
+        held_token = await self._held_token(stream, end.last)
+        guard = takeover_guard(held_token, end.last, self._surroundings.now_ms())
+        if guard is None:
+            raise StreamInUse(f"a generation is active on {stream.name!r}")
+        ended = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
+        before = [AppendRecord(self._abandoned_body()), AppendRecord.fence(ended)]
+        return await self._append_fence(stream, guard, before)
+
+    async def _held_token(self, stream: Stream, last: SequencedRecord) -> str:
+        """The token in force. An append that must bounce tells it without reading back to the fence."""
+        if last.command is CommandKind.FENCE:
+            return last.text
+        wrong = tokens.holder_token(None, self._surroundings.random_bytes)
+        try:
+            await stream.append([AppendRecord.trim(0)], fencing_token=wrong)
+        except FencingTokenMismatch as exc:
+            return exc.expected
+        raise AssertionError("a random fencing token was in force")
+
+    async def _claim_shared(self, stream: Stream) -> Claim:
+        end = await read_end(stream)
+        head = await search_back(stream, end)
+        guard = shared_guard(
+            head,
+            lease_duration_ms=self._settings.lease_duration_ms,
+            now_ms=self._surroundings.now_ms(),
+        )
+        if guard is None:
+            raise StreamInUse(f"a generation is active on {stream.name!r}")
+        claim = await self._append_fence(stream, guard)
+        if head.next_seq_num == 0:
+            return claim
+        return await self._drop_older(stream, claim)
+
+    async def _drop_older(self, stream: Stream, claim: Claim) -> Claim:
+        """Trim what was before the claim's fence. Its own guard is the token: only the holder may."""
+        fence_seq = claim.start_seq - 1
+        trim = AppendRecord.trim(fence_seq)
+        try:
+            ack = await stream.append([trim], fencing_token=claim.token, match_seq_num=claim.start_seq)
+        except FencingTokenMismatch:
+            raise StreamInUse(f"{stream.name!r} was claimed by somebody else") from None
+        except SeqNumMismatch as exc:
+            end = await read_end(stream)  # the ack of a first try was lost
+            if end.last is not None and end.last.headers == trim.headers and end.last.body == trim.body:
+                return Claim(claim.token, end.last.seq_num + 1)
+            raise StreamInUse(f"{stream.name!r} was written to by somebody else") from exc
+        return Claim(claim.token, ack.end.seq_num)
+
+    async def _append_fence(self, stream: Stream, guard: Guard, before: list[AppendRecord] | None = None) -> Claim:
+        token = tokens.holder_token(self._settings.session_lease_ms, self._surroundings.random_bytes)
+        fence = AppendRecord.fence(token, timestamp=self._surroundings.now_ms())
+        try:
+            ack = await stream.append(
+                [*(before or ()), fence],
+                fencing_token=guard.fencing_token,
+                match_seq_num=guard.match_seq_num,
+            )
+        except PerdureError as exc:
+            return await self._after_failure(stream, token, exc)
+        return Claim(token, ack.end.seq_num)
+
+    async def _after_failure(self, stream: Stream, token: str, failure: PerdureError) -> Claim:
+        """The claim failed, unless it was applied and only its acknowledgement was lost."""
+        condition_failed = isinstance(failure, AppendConditionFailed)
+        if isinstance(failure, FencingTokenMismatch):
+            applied: bool | None = failure.expected == token
+        else:
+            applied = False if failure.has_no_side_effects and not condition_failed else None
+        if applied is not False:
+            try:
+                head = await find_head(stream)
+            except PerdureError:
+                raise failure from None
+            if head.held_token == token and head.active_start is not None:
+                return Claim(token, head.active_start + 1)
+        if condition_failed:
+            raise StreamInUse(f"{stream.name!r} was claimed by somebody else") from None
+        raise failure

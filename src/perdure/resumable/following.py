@@ -1,0 +1,246 @@
+"""The body of one response: records as they become durable, as frames, with nothing lost and no silence too long."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from ..errors import PerdureError, ReadUnwritten, StreamNotFound
+from ..model.batches import ReadBatch
+from ..model.positions import SeqNum
+from ..model.records import CommandKind, SequencedRecord
+from ..wire.sse import KEEP_ALIVE
+from . import tokens
+from .adapter import View
+from .lease import LeaseWarden, silence_ms
+
+if TYPE_CHECKING:
+    from ..client import ReadSession, Stream
+
+POLL_SECONDS: Final = (0.25, 0.5, 1.0, 2.0)
+"""How long to wait for a stream that does not exist, the first time, the second, and so on."""
+
+
+class RecordsLost(PerdureError):
+    """Records were trimmed before this reader got them. The response is cut off, never ended as if it were whole."""
+
+    code = "range_not_satisfiable"
+
+
+class EndAt(Enum):
+    """Which record ends a body."""
+
+    ANY_FENCE = "any fence"
+    TERMINAL_FENCE = "terminal fence"
+    TAIL = "tail"
+    NEVER = "never"
+
+
+class BodyPlan(Struct, frozen=True):
+    """What one body shows.
+
+    Records from `start_seq` on, and none from `end_seq` on. Terminal fences below `fences_from` are part of the history
+    and end nothing. With `gapless_from_start`, the very first record must be the one at `start_seq`. `lease_ms` is
+    the lease of the generation that is followed, None if it has none; `knows_state` tells that this was looked up.
+    With `waits_for_stream`, a stream that does not exist yet is waited for.
+    """
+
+    start_seq: int
+    end_at: EndAt
+    end_seq: int | None = None
+    fences_from: int = 0
+    gapless_from_start: bool = False
+    lease_ms: int | None = None
+    knows_state: bool = True
+    waits_for_stream: bool = False
+
+
+class FollowingBody:
+    """An async iterator over the bytes of a body. `aclose` it; that works at any time, also before the first step."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        plan: BodyPlan,
+        view: View,
+        warden: LeaseWarden,
+        *,
+        keep_alive_ms: float | None,
+        jitter: Callable[[], float],
+        reached: Callable[[int], None] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._plan = plan
+        self._view = view
+        self._warden = warden
+        self._keep_alive = None if keep_alive_ms is None else keep_alive_ms / 1000
+        self._jitter = jitter
+        self._reached = reached
+        self._on_close = on_close
+        self._session: ReadSession | None = None
+        self._lease_ms = plan.lease_ms if plan.knows_state else warden.unknown_lease_ms
+        self._cursor = plan.start_seq
+        self._seen_any = plan.gapless_from_start
+        self._first: bytes | None = None
+        self._ended = False
+        self._ping_at: float | None = None
+        self._look_at: float | None = None
+        """When to look whether the writer is dead; None while that is not to be asked."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def peek(self) -> bytes | None:
+        """The first bytes of data, which stay to be iterated; None if the body ends without any."""
+        if self._first is None:
+            self._first = await self._next(pings=False)
+        return self._first
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, None
+        chunk = first if first is not None else await self._next(pings=True)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent."""
+        self._ended = True
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.aclose()
+
+    async def _next(self, *, pings: bool) -> bytes | None:
+        """The next bytes to send; None at the end. Whatever ends the body closes it."""
+        if self._reached is not None:
+            self._reached(self._cursor)  # the client has taken what was given before
+        try:
+            while not self._ended:
+                batch = await self._next_batch(pings)
+                if batch is None:
+                    if not pings or self._ended:
+                        continue
+                    return KEEP_ALIVE
+                if batch.records:
+                    chunk = self._shown(batch.records)
+                    if chunk:
+                        return chunk
+                    if self._reached is not None:
+                        self._reached(self._cursor)
+        except BaseException:
+            await self.aclose()
+            raise
+        await self.aclose()
+        return None
+
+    def _shown(self, records: tuple[SequencedRecord, ...]) -> bytes:
+        frames: list[bytes] = []
+        view, end_seq = self._view, self._plan.end_seq
+        for record in records:
+            seq_num = record.seq_num
+            if end_seq is not None and seq_num >= end_seq:
+                self._ended = True
+                break
+            if seq_num != self._cursor:
+                self._check_gap(seq_num)
+            self._seen_any = True
+            self._cursor = seq_num + 1
+            if not record.headers or (command := record.command) is None:
+                if record.body:
+                    frames.append(view(seq_num, record.body))
+            elif command is CommandKind.FENCE and self._fence_ends(record):
+                self._ended = True
+                break
+        self._quiet_from_now()
+        return b"".join(frames) if len(frames) != 1 else frames[0]
+
+    def _check_gap(self, seq_num: int) -> None:
+        if seq_num > self._cursor and self._seen_any:
+            raise RecordsLost(
+                f"records {self._cursor} to {seq_num - 1} of {self._stream.name!r} were trimmed before they were read"
+            )
+
+    def _fence_ends(self, fence: SequencedRecord) -> bool:
+        match self._plan.end_at:
+            case EndAt.ANY_FENCE:
+                return True
+            case EndAt.TERMINAL_FENCE:
+                if tokens.is_terminal(fence.text):
+                    return fence.seq_num >= self._plan.fences_from
+        self._lease_ms = tokens.lease_of(fence.text)
+        return False
+
+    # --- waiting ---
+
+    async def _next_batch(self, pings: bool) -> ReadBatch | None:
+        """The next batch; None when it is time for a ping, or at the end."""
+        session = self._session or await self._open()
+        if session is None:
+            return None
+        while True:
+            deadline = self._next_deadline(pings)
+            timeout = asyncio.timeout_at(deadline)
+            try:
+                async with timeout:
+                    batch = await session.next_batch()
+            except TimeoutError:
+                if not timeout.expired():
+                    raise
+            else:
+                if batch is None:
+                    self._ended = True
+                    return None
+                if batch.records:
+                    return batch
+                continue
+            now = asyncio.get_running_loop().time()
+            if self._look_at is not None and now >= self._look_at:
+                look_again_ms = await self._warden.silence_noticed(self._stream, self._lease_ms)
+                self._look_at = None if look_again_ms is None else now + look_again_ms / 1000
+            if pings and self._ping_at is not None and now >= self._ping_at:
+                assert self._keep_alive is not None
+                self._ping_at = now + self._keep_alive
+                return None
+
+    async def _open(self) -> ReadSession | None:
+        """Start reading; None if there is nothing to read and nothing to wait for."""
+        wait = 0 if self._plan.end_at is EndAt.TAIL else None
+        for poll in itertools.count():
+            session = self._stream.read_session(SeqNum(self._cursor), clamp=True, wait=wait)
+            try:
+                await session.__aenter__()
+            except ReadUnwritten:
+                break
+            except StreamNotFound:
+                if not self._plan.waits_for_stream:
+                    break
+                await asyncio.sleep(POLL_SECONDS[min(poll, len(POLL_SECONDS) - 1)])
+                continue
+            self._session = session
+            self._quiet_from_now()
+            return session
+        self._ended = True
+        return None
+
+    def _quiet_from_now(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._keep_alive is not None:
+            self._ping_at = now + self._keep_alive
+        self._look_at = None
+        if self._lease_ms is not None:
+            self._look_at = now + silence_ms(self._lease_ms, self._jitter()) / 1000
+
+    def _next_deadline(self, pings: bool) -> float | None:
+        ping_at = self._ping_at if pings else None
+        if self._look_at is None or ping_at is None:
+            return self._look_at if ping_at is None else ping_at
+        return min(self._look_at, ping_at)

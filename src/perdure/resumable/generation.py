@@ -1,0 +1,388 @@
+"""One generation in this process, from its claim to its terminal fence.
+
+One task iterates the source and writes what it gives; nobody's request owns it. However the source ends, by itself, by
+an error, by a stop, because somebody else ended the generation or because the process shuts down, the task closes the
+source, writes the records that end the generation as the situation asks for, and waits until they are durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from ..errors import AppendConditionFailed, FencingTokenMismatch, PerdureError
+from ..model.positions import SeqNum
+from ..model.records import AppendRecord, CommandKind
+from . import tokens
+from .adapter import Adapter, OnError, Transform, safe_error_text
+from .claim import Claim
+from .settings import ChatSettings, Mode, Surroundings
+from .sources import Source
+from .stop import feed_generation
+from .writer import GenerationWriter
+
+if TYPE_CHECKING:
+    from ..client import AppendSession, Stream
+
+logger = logging.getLogger("perdure.resumable")
+
+TRIM_ALL: Final = 2**53 - 1
+"""What a finished single-use stream is trimmed to: in effect, to the position of the trim itself."""
+
+SLOW_READER_SECONDS: Final = 30.0
+"""How long the trim of a single-use stream waits for the readers that this process serves."""
+
+SHUTDOWN_SECONDS: Final = 2.0
+"""How long a generation may take to write its end when its task is cancelled."""
+
+
+class GenerationInterrupted(PerdureError):
+    """The server went down while this answer was generated; `on_error` gets this to find a text for the readers."""
+
+    def __init__(self, message: str = "the server shut down while the answer was generated") -> None:
+        super().__init__(message)
+
+
+class Interruption(Enum):
+    """Why a generation ends before its source does."""
+
+    STOP = "stop"
+    ENDED_ELSEWHERE = "ended elsewhere"
+    STORE_FAILED = "store failed"
+    SHUTDOWN = "shutdown"
+
+
+class _Phase(Enum):
+    NEW = "new"
+    GENERATING = "generating"
+    ENDING = "ending"
+    DONE = "done"
+
+
+class Reader:
+    """How far a reader that this process serves has come; the trim of a single-use stream waits for it."""
+
+    __slots__ = ("_generation", "position")
+
+    def __init__(self, generation: Generation, position: int) -> None:
+        self._generation = generation
+        self.position = position
+
+    def reached(self, seq_num: int) -> None:
+        """Everything below `seq_num` was handed to the client."""
+        self.position = seq_num
+        self._generation.reader_moved()
+
+    def detach(self) -> None:
+        """The reader is gone."""
+        self._generation.readers.discard(self)
+        self._generation.reader_moved()
+
+
+class Plan(Struct, frozen=True):
+    """What one generation writes: `prologue`, then each chunk of `source` as `transform` says."""
+
+    source: Source
+    prologue: Sequence[bytes] = ()
+    transform: Transform | None = None
+
+
+class Generation:
+    """A generation that was claimed. `run` is the body of its task."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        claim: Claim,
+        plan: Plan,
+        adapter: Adapter,
+        settings: ChatSettings,
+        surroundings: Surroundings,
+        on_error: OnError | None,
+    ) -> None:
+        self._stream = stream
+        self.claim = claim
+        self._plan = plan
+        self._adapter = adapter
+        self._settings = settings
+        self._surroundings = surroundings
+        self._on_error = on_error
+        self._phase = _Phase.NEW
+        self._interruption: Interruption | None = None
+        self._foreign_fence: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._writer: GenerationWriter | None = None
+        self._fence_watch: asyncio.Task[None] | None = None
+        self.readers: set[Reader] = set()
+        self._readers_moved: asyncio.Event | None = None
+        self.stopped = False
+        """Whether the generation's fence says that it was stopped here."""
+
+    @property
+    def name(self) -> str:
+        """The name of the stream."""
+        return self._stream.name
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """The task, from `start`; it resolves when the end is durable, and raises what the source raised."""
+        assert self._task is not None
+        return self._task
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the generation's task. The caller keeps it and looks at its outcome."""
+        self._task = asyncio.get_running_loop().create_task(self.run(), name=f"generation on {self.name}")
+        return self._task
+
+    def attach_reader(self, position: int) -> Reader:
+        """Announce a reader that has been given everything below `position`."""
+        reader = Reader(self, position)
+        self.readers.add(reader)
+        return reader
+
+    def interrupt(self, why: Interruption) -> bool:
+        """End the generation for this reason, unless it is ending already. True if it ends for this reason."""
+        if self._interruption is None and self._phase in (_Phase.NEW, _Phase.GENERATING):
+            self._interruption = why
+            if self._phase is _Phase.GENERATING and self._task is not asyncio.current_task():
+                self.task.cancel()
+        return self._interruption is why
+
+    async def run(self) -> None:
+        """Write the generation. Raises what the source raised, and what kept the end from being written."""
+        self._phase = _Phase.GENERATING
+        failures: list[BaseException] = []
+        cancelled: asyncio.CancelledError | None = None
+        session = self._stream.append_session()
+        try:
+            writer = await self._open_writer(session, failures)
+            if writer is not None:
+                cancelled = await self._generate(writer, failures)
+                self._phase = _Phase.ENDING
+                async with asyncio.timeout(None if cancelled is None else SHUTDOWN_SECONDS):
+                    await self._end(writer, failures)
+        except Exception as exc:
+            _add(failures, exc)
+        finally:
+            self._phase = _Phase.DONE
+            await self._release(session)
+        if cancelled is not None:
+            raise cancelled
+        self._report(failures)
+
+    async def _open_writer(self, session: AppendSession, failures: list[BaseException]) -> GenerationWriter | None:
+        """The writer; None if the store cannot be written to, which is then told to readers as far as possible."""
+        try:
+            await session.__aenter__()
+        except Exception as exc:
+            await self._plan.source.aclose()
+            failures.append(exc)
+            await self._write_end_without_session(failures)
+            return None
+        self._writer = GenerationWriter(
+            session,
+            self.claim,
+            self._settings,
+            on_failure=self._write_failed,
+            on_pause=self._watch_for_fences,
+        )
+        return self._writer
+
+    async def _release(self, session: AppendSession) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        watch, self._fence_watch = self._fence_watch, None
+        if watch is not None:
+            watch.cancel()
+            await asyncio.wait((watch,))
+        await session.abandon()  # not `aclose`, which would raise what `_end` has dealt with
+
+    # --- the source ---
+
+    async def _generate(self, writer: GenerationWriter, failures: list[BaseException]) -> asyncio.CancelledError | None:
+        """Write what the source gives, until it ends or the generation is interrupted; then close it.
+
+        Gives the cancellation, if the task was cancelled by somebody other than `interrupt`.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        source = self._plan.source
+        try:
+            try:
+                for body in self._plan.prologue:
+                    writer.put(AppendRecord(body))
+                if self._interruption is None:
+                    await self._pump(writer, source)
+            finally:
+                await source.aclose()
+        except asyncio.CancelledError as exc:
+            if self._interruption is None:
+                self._interruption, cancelled = Interruption.SHUTDOWN, exc
+            else:
+                self.task.uncancel()
+        except Exception as exc:
+            if self._interruption is None:
+                _add(failures, exc)
+            else:
+                logger.debug("the source of the stopped generation on %r failed", self.name, exc_info=exc)
+        return cancelled
+
+    async def _pump(self, writer: GenerationWriter, source: Source) -> None:
+        put, transform = writer.put, self._plan.transform
+        async for chunk in source:
+            if transform is None:
+                put(AppendRecord(chunk.body))
+            else:
+                for changed in transform(chunk):
+                    put(AppendRecord(changed.body))
+            if self._interruption is not None:
+                return  # found out by this very append, or the source took the cancellation for something else
+            if not writer.has_room:
+                await writer.wait_for_room()
+
+    # --- the end ---
+
+    async def _end(self, writer: GenerationWriter, failures: list[BaseException]) -> None:
+        """Write the records that end the generation."""
+        try:
+            await self._write_end(writer, failures)
+            return
+        except FencingTokenMismatch as exc:
+            self._foreign_fence = exc.expected
+        except Exception as exc:
+            _add(failures, exc)
+            await self._write_end_without_session(failures)
+            return
+        # Somebody else ended the generation: what bounced for that reason is no failure, in the modes that allow it.
+        failures[:] = [failure for failure in failures if not isinstance(failure, FencingTokenMismatch)]
+        if self._settings.mode is Mode.SINGLE_USE and not self._was_stopped_elsewhere():
+            failures.append(FencingTokenMismatch(self._foreign_fence))
+
+    async def _write_end(self, writer: GenerationWriter, failures: list[BaseException]) -> None:
+        if self._foreign_fence is not None:
+            writer.drop_waiting()
+            raise FencingTokenMismatch(self._foreign_fence)
+        bodies: list[bytes] = []
+        kind = tokens.FenceKind.END
+        if self._interruption is Interruption.STOP:
+            kind = tokens.FenceKind.STOP
+            await writer.drain()
+            bodies = await self._closing_bodies(writer)
+        elif self._interruption is Interruption.SHUTDOWN:
+            kind = tokens.FenceKind.ERROR
+            bodies = [self._error_body(GenerationInterrupted())]
+        elif failures:
+            kind = tokens.FenceKind.ERROR
+            bodies = [self._error_body(failures[0])]
+        for body in bodies:
+            writer.put(AppendRecord(body))
+        last: list[AppendRecord] = []
+        if self._settings.mode is Mode.SINGLE_USE:
+            if self.readers:
+                await writer.drain()
+                await self._readers_at(writer.durable_end)
+            last.append(AppendRecord.trim(TRIM_ALL))
+        last.append(AppendRecord.fence(tokens.terminal_token(kind, self._surroundings.random_bytes)))
+        writer.put_last(last)
+        await writer.drain()
+        self.stopped = kind is tokens.FenceKind.STOP
+
+    async def _write_end_without_session(self, failures: list[BaseException]) -> None:
+        """The store failed: try once more, guarded by the token alone. If this fails too, the lease ends it."""
+        records = [AppendRecord(self._error_body(failures[0]))]
+        if self._settings.mode is Mode.SINGLE_USE:
+            records.append(AppendRecord.trim(TRIM_ALL))
+        token = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
+        records.append(AppendRecord.fence(token))
+        try:
+            await self._stream.append(records, fencing_token=self.claim.token)
+        except AppendConditionFailed:
+            logger.debug("the generation on %r is over already", self.name)
+        except Exception as exc:
+            logger.warning("the end of the generation on %r could not be written", self.name, exc_info=exc)
+
+    async def _closing_bodies(self, writer: GenerationWriter) -> list[bytes]:
+        fold = self._adapter.closing_fold()
+        await feed_generation(self._stream, fold, self.claim.start_seq, writer.durable_end)
+        return fold.records()
+
+    def _error_body(self, failure: BaseException) -> bytes:
+        return self._adapter.error_body(safe_error_text(self._on_error, failure))
+
+    def _was_stopped_elsewhere(self) -> bool:
+        return self._foreign_fence is not None and tokens.kind_of(self._foreign_fence) is tokens.FenceKind.STOP
+
+    def _report(self, failures: list[BaseException]) -> None:
+        """Raise what went wrong: the error itself, or a group if it is several."""
+        if not failures:
+            return
+        if len(failures) == 1:
+            raise failures[0]
+        message = f"the generation on {self.name!r} failed, and so did its end"
+        raise BaseExceptionGroup(message, failures)
+
+    # --- readers of a single-use stream ---
+
+    async def _readers_at(self, seq_num: int) -> None:
+        """Wait until every reader has passed `seq_num`, or has been too slow."""
+        moved = self._readers_moved = asyncio.Event()
+        try:
+            async with asyncio.timeout(SLOW_READER_SECONDS):
+                while any(reader.position < seq_num for reader in self.readers):
+                    moved.clear()
+                    await moved.wait()
+        except TimeoutError:
+            logger.warning("a reader of %r was too slow: the stream is trimmed before it has all", self.name)
+        finally:
+            self._readers_moved = None
+
+    def reader_moved(self) -> None:
+        """A reader has come further, or gone."""
+        if self._readers_moved is not None:
+            self._readers_moved.set()
+
+    # --- what others do to the stream ---
+
+    def _write_failed(self) -> None:
+        assert self._writer is not None
+        failure = self._writer.failure
+        if isinstance(failure, FencingTokenMismatch):
+            self.saw_fence(failure.expected)
+        else:
+            self.interrupt(Interruption.STORE_FAILED)
+
+    def saw_fence(self, token: str) -> None:
+        """The stream was fenced with `token`: if that is somebody else's doing, this generation is over."""
+        if token != self.claim.token and self._phase in (_Phase.NEW, _Phase.GENERATING):
+            self._foreign_fence = token
+            self.interrupt(Interruption.ENDED_ELSEWHERE)
+
+    def _watch_for_fences(self) -> None:
+        """Nothing is being written, so no append would tell: follow the stream until something is."""
+        if self._fence_watch is None or self._fence_watch.done():
+            self._fence_watch = asyncio.get_running_loop().create_task(self._follow_fences())
+
+    async def _follow_fences(self) -> None:
+        assert self._writer is not None
+        try:
+            async with self._stream.read_session(SeqNum(self._writer.durable_end), clamp=True) as session:
+                async for batch in session.batches():
+                    for record in batch.records:
+                        if record.command is CommandKind.FENCE:
+                            self.saw_fence(record.text)
+                            return
+                        if record.command is None:
+                            return  # data again: from here on appends tell
+        except Exception as exc:
+            # The next tick of the writer tries again, and its next append finds out anyway.
+            logger.debug("the stream %r could not be followed by its writer", self.name, exc_info=exc)
+
+
+def _add(failures: list[BaseException], failure: BaseException) -> None:
+    """Several phases may fail with the very same error; it counts once."""
+    if all(failure is not known for known in failures):
+        failures.append(failure)

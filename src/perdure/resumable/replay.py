@@ -1,0 +1,70 @@
+"""Which records a replay shows, and when it is over: a decision from the mode, the options and the stream's state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypedDict
+
+from msgspec import Struct
+
+from .following import BodyPlan, EndAt
+from .settings import Mode
+from .tail_search import StreamHead
+
+MAX_CURSOR: Final = 2**53 - 1
+"""The largest number that a browser's cursor can be."""
+
+_DIGITS: Final = re.compile(r"[0-9]+\Z")
+
+
+class ReplayPlan(Struct, frozen=True):
+    """A body to send. Unless `answer_at_once`, the answer waits for its first data, and is a 204 without any."""
+
+    body: BodyPlan
+    answer_at_once: bool
+
+
+def live_replay(from_seq_num: int | None) -> ReplayPlan:
+    """Everything from the cursor on, and then what comes, until the client goes."""
+    start_seq = from_seq_num or 0
+    return ReplayPlan(BodyPlan(start_seq, EndAt.NEVER, knows_state=False, waits_for_stream=True), True)
+
+
+def replay(mode: Mode, head: StreamHead, *, from_seq_num: int | None, active_only: bool) -> ReplayPlan | None:
+    """What a replay that ends by itself shows; None when there is nothing."""
+    if mode is not Mode.SESSION or active_only:
+        return _active_generation(head, None if active_only else from_seq_num, answer_at_once=active_only)
+    start_seq = from_seq_num or 0
+    if not head.active or head.active_start is None:
+        if start_seq >= head.next_seq_num:
+            return None
+        return ReplayPlan(BodyPlan(start_seq, EndAt.TAIL, end_seq=head.next_seq_num), False)
+    body = BodyPlan(start_seq, EndAt.TERMINAL_FENCE, fences_from=head.active_start, lease_ms=head.lease_ms)
+    return ReplayPlan(body, True)
+
+
+def _active_generation(head: StreamHead, from_seq_num: int | None, *, answer_at_once: bool) -> ReplayPlan | None:
+    if not head.active or head.active_start is None:
+        return None
+    start_seq = max(head.active_start, from_seq_num or 0)
+    return ReplayPlan(BodyPlan(start_seq, EndAt.TERMINAL_FENCE, lease_ms=head.lease_ms), answer_at_once)
+
+
+class ReplayOptions(TypedDict):
+    """The options of `replay` that a client's query may set."""
+
+    from_seq_num: int | None
+    live: bool
+
+
+def options_of(query: Mapping[str, str]) -> ReplayOptions:
+    """The replay options in a query: `from`, digits only, and `live`, which is true for "1" only.
+
+    Anything else counts as absent, so that a bad link replays from the beginning instead of failing.
+    """
+    cursor = query.get("from", "")
+    number = int(cursor) if _DIGITS.match(cursor) and len(cursor) <= 16 else None
+    if number is not None and number > MAX_CURSOR:
+        number = None
+    return {"from_seq_num": number, "live": query.get("live") == "1"}

@@ -1,0 +1,246 @@
+"""The records of one generation on their way into its stream: batched, in order, under the claim's guard.
+
+A record goes out at once when nothing of this generation is on its way, so a lone token never waits. While an append
+is under way records gather, and go out together when it is answered, when they fill a batch, or when the first of them
+has waited for `linger_ms`. Every batch carries the holder's token and the sequence number it must get, so whatever
+somebody else appends in between makes the next batch fail instead of tearing the generation apart.
+
+Nothing here is created for a record: no task, no timer, no closure. A batch costs one call into the append session and
+one callback; one timer at a time runs for lingering, and one for the pauses in which the lease is renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ..model.batches import AppendAck, AppendInput
+from ..model.limits import MAX_BATCH_BYTES
+from ..model.records import AppendRecord
+from .claim import Claim
+from .settings import ChatSettings
+
+if TYPE_CHECKING:
+    from ..client import AppendSession
+
+MAX_BATCHES_IN_FLIGHT: Final = 16
+"""Batches on their way before the source has to wait; enough to keep a distant store busy."""
+
+MAX_WAITING_BYTES: Final = MAX_BATCH_BYTES
+
+PAUSE_SECONDS: Final = 0.25
+"""A writer that is silent for this long gets word of foreign fences by other means than its next append."""
+
+MIN_TICK_SECONDS: Final = 0.001
+PAUSED_TICK_SECONDS: Final = 1.0
+
+RENEWAL: Final = AppendRecord.trim(0)
+"""Frees nothing, and is skipped by every reader of every implementation; its timestamp is what counts."""
+
+
+class GenerationWriter:
+    """Writes one generation through an append session that is open.
+
+    `on_failure` is called once, when a batch is refused or fails; after that nothing more is written. `on_pause` is
+    called, perhaps more than once, when nothing was written for a while: then no append tells that somebody else has
+    ended the generation.
+    """
+
+    __slots__ = (
+        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_next_seq", "_on_failure",
+        "_on_pause", "_renew_after", "_session", "_tick_timer", "_token", "_waiter", "_waiting", "_waiting_bytes",
+        "_waiting_since", "durable_end", "last_put",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: AppendSession,
+        claim: Claim,
+        settings: ChatSettings,
+        *,
+        on_failure: Callable[[], None],
+        on_pause: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._token = claim.token
+        self._next_seq = claim.start_seq
+        self._batch_size = settings.batch_size
+        self._linger = settings.linger_ms / 1000
+        renew_after_ms = settings.renew_after_ms
+        self._renew_after = math.inf if renew_after_ms is None else renew_after_ms / 1000
+        self._on_failure = on_failure
+        self._on_pause = on_pause
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[AppendRecord] = []
+        self._waiting_bytes = 0
+        self._waiting_since = 0.0
+        self._in_flight = 0
+        self._failure: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self.durable_end = claim.start_seq
+        """The sequence number after the last record that is known to be durable."""
+        self.last_put = self._loop.time()
+        """When the last record was given, by the loop's clock."""
+        self._tick_timer = self._loop.call_later(min(PAUSE_SECONDS, self._renew_after), self._tick)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why a batch was not applied."""
+        return self._failure
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next record may come; otherwise `wait_for_room` first."""
+        return self._in_flight < MAX_BATCHES_IN_FLIGHT and self._waiting_bytes < MAX_WAITING_BYTES
+
+    def put(self, record: AppendRecord) -> None:
+        """Take one record. Once the writer has failed, what is put goes nowhere."""
+        if self._failure is not None:
+            return
+        if not self._waiting:
+            self._waiting_since = self.last_put = self._loop.time()
+        self._waiting.append(record)
+        self._waiting_bytes += record.metered_bytes
+        if not self._in_flight or len(self._waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
+            self._flush()
+        elif self._linger_timer is None:
+            self._linger_timer = self._loop.call_later(self._linger, self._lingered)
+
+    def put_last(self, records: Sequence[AppendRecord]) -> None:
+        """Take the records that end the generation: together with what waits, and with no renewal after them."""
+        self.stop_ticking()
+        if self._failure is None:
+            self._waiting.extend(records)
+            self._waiting_bytes += sum(record.metered_bytes for record in records)
+            self._flush()
+
+    async def wait_for_room(self) -> None:
+        """Wait until `put` may be called again, or the writer has failed."""
+        while not self.has_room and self._failure is None:
+            await self._changed()
+
+    async def drain(self) -> None:
+        """Write what waits and wait for every acknowledgement; raises why one did not come."""
+        while self._failure is None and (self._waiting or self._in_flight):
+            if self._waiting:
+                self._flush()
+            if self._in_flight:
+                await self._changed()
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    def stop_ticking(self) -> None:
+        """Renew no more, and look for no more pauses."""
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+            self._tick_timer = None
+
+    def drop_waiting(self) -> None:
+        """Forget what was not submitted yet."""
+        self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        """Write nothing more. The append session is its opener's to close."""
+        self.stop_ticking()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        self.drop_waiting()
+
+    def _flush(self) -> None:
+        """Submit what waits, batch by batch; what finds no room goes after the next answer."""
+        while self._waiting and self._failure is None:
+            records = self._next_batch()
+            try:
+                batch = AppendInput.of(records, match_seq_num=self._next_seq, fencing_token=self._token)
+                ticket = self._session.try_submit(batch)
+            except Exception as exc:
+                self._fail(exc)
+                return
+            if ticket is None:
+                return
+            self._next_seq += len(records)
+            self._in_flight += 1
+            if records is self._waiting:
+                self._waiting, self._waiting_bytes = [], 0
+            else:
+                self._waiting = self._waiting[len(records) :]
+                self._waiting_bytes -= batch.metered_bytes
+            ticket.add_done_callback(self._answered)
+
+    def _next_batch(self) -> list[AppendRecord]:
+        """As many of the waiting records as one batch may hold."""
+        waiting = self._waiting
+        if len(waiting) <= self._batch_size and self._waiting_bytes <= MAX_BATCH_BYTES:
+            return waiting
+        size = count = 0
+        for record in waiting[: self._batch_size]:
+            size += record.metered_bytes
+            if size > MAX_BATCH_BYTES:
+                break
+            count += 1
+        return waiting[:count]
+
+    def _answered(self, answer: asyncio.Future[AppendAck]) -> None:
+        self._in_flight -= 1
+        if answer.cancelled():
+            self._wake()
+            return
+        failure = answer.exception()
+        if failure is not None:
+            self._fail(failure)
+            return
+        self.durable_end = answer.result().end.seq_num
+        if self._waiting and not self._in_flight:
+            self._flush()
+        self._wake()
+
+    def _fail(self, failure: BaseException) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self.drop_waiting()
+            self.stop_ticking()
+            self._on_failure()
+        self._wake()
+
+    def _lingered(self) -> None:
+        """The timer is set once and looked at late, so that a busy writer does not set one for every batch."""
+        self._linger_timer = None
+        if not self._waiting:
+            return
+        remaining = self._waiting_since + self._linger - self._loop.time()
+        if remaining > 0:
+            self._linger_timer = self._loop.call_later(remaining, self._lingered)
+        else:
+            self._flush()
+
+    def _tick(self) -> None:
+        """Look for a pause. Set late, like the timer for lingering: a busy writer ticks a few times a second."""
+        now = self._loop.time()
+        if self._in_flight:
+            self.last_put = now  # what is under way renews the lease by itself
+        quiet = now - self.last_put
+        if quiet >= self._renew_after:
+            self.put(RENEWAL)
+        elif quiet >= PAUSE_SECONDS:
+            self._on_pause()
+        pause_at = self.last_put + PAUSE_SECONDS
+        # In a pause, look once a second whether it is over.
+        pause_at = pause_at if pause_at > now else now + PAUSED_TICK_SECONDS
+        next_at = min(pause_at, max(self.last_put + self._renew_after, now + MIN_TICK_SECONDS))
+        self._tick_timer = self._loop.call_at(next_at, self._tick)
+
+    async def _changed(self) -> None:
+        """Wait for the next answer."""
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
