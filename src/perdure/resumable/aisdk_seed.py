@@ -90,7 +90,11 @@ class ReplayView:
         base, self._base = self._base, None
         if chunk.get("messageId") not in (None, base.get("id")):
             return _SEND  # the generation makes a message of its own
-        return ReplayedRecord(True, tuple(map(encode_body, seed_chunks(base))))
+        seed = seed_chunks(base)
+        if base.get("metadata") is not None and chunk.get("messageMetadata") is not None:
+            # What the generation adds goes over what was there, so it is said once more.
+            seed.append({"type": "message-metadata", "messageMetadata": chunk["messageMetadata"]})
+        return ReplayedRecord(True, tuple(map(encode_body, seed)))
 
 
 def _part_chunks(part: JsonObject, index: int) -> list[JsonObject]:

@@ -90,7 +90,8 @@ class ToolCalls:
                 self._buffers[call_id] = buffer
 
     def reset(self) -> None:
-        """Forget the inputs that are streaming: their step is taken back."""
+        """Forget the inputs that are streaming."""
+        self.settle()
         self._buffers.clear()
 
     def settle(self) -> None:

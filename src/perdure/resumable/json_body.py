@@ -24,7 +24,7 @@ import msgspec
 
 from ..errors import PerdureError
 
-JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
+JsonValue: TypeAlias = dict[str, "JsonValue"] | list["JsonValue"] | str | int | float | bool | None
 """What JSON text parses to."""
 
 JsonObject: TypeAlias = dict[str, JsonValue]
