@@ -1,0 +1,16 @@
+import "./no-eval";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./app";
+import "./style/fonts.css";
+import "./style/base.css";
+import "./style/layout.css";
+import "./style/conversation.css";
+import "./style/markdown.css";
+import "./style/composer.css";
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);
