@@ -52,16 +52,16 @@ export function ScrollToEnd({ busy, turns, children }: ScrollToEndProps) {
   };
 
   return (
-    <div className="viewport-frame">
-      <div className="viewport" ref={viewport} onScroll={onScroll} tabIndex={-1}>
-        <div className="viewport-content" ref={content}>
-          {children}
-        </div>
+    <div className="viewport" ref={viewport} onScroll={onScroll} tabIndex={-1}>
+      <div className="viewport-content" ref={content}>
+        {children}
       </div>
       {away && (
-        <button className="to-end" onClick={follow}>
-          <ArrowDown /> {busy ? "Follow the answer" : "To the end"}
-        </button>
+        <div className="to-end">
+          <button onClick={follow}>
+            <ArrowDown /> {busy ? "Follow the answer" : "To the end"}
+          </button>
+        </div>
       )}
     </div>
   );
