@@ -26,6 +26,8 @@ SCENARIOS = (
     "read_back",
     "writers",
     "follow",
+    "first_token",
+    "generations",
 )
 
 
