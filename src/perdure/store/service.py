@@ -39,7 +39,7 @@ from .read_session import ReadSession
 
 T = TypeVar("T")
 
-_KNOWN_STREAMS: Final = 65_536
+KNOWN_STREAMS: Final = 65_536
 """How many names are remembered with their incarnation; a stale one costs one more look-up."""
 
 _NOTHING_SET: Final = BasinConfig()
@@ -74,9 +74,12 @@ class Appender:
 class StreamStore:
     """The store's operations. It owns nothing: whoever opened the engine closes it."""
 
-    def __init__(self, engine: Engine, *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self, engine: Engine, *, now: Callable[[], datetime] = _utc_now, known_streams: int = KNOWN_STREAMS
+    ) -> None:
         self._engine = engine
         self._now = now
+        self._known_bound = known_streams
         self._known: OrderedDict[tuple[str, str], StreamEntry] = OrderedDict()
 
     # Basins ---------------------------------------------------------------------------------------
@@ -277,7 +280,7 @@ class StreamStore:
         catalogue.live_stream(basin, name, entry)
         self._known[basin, name] = entry
         self._known.move_to_end((basin, name))
-        if len(self._known) > _KNOWN_STREAMS:
+        if len(self._known) > self._known_bound:
             self._known.popitem(last=False)
         return entry
 
