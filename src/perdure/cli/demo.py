@@ -1,0 +1,99 @@
+"""`perdure demo`: the demo's application behind one server process, ended by Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import webbrowser
+from typing import Final
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from ..demo.app import CLOSE_SECONDS, create_app
+from ..demo.models import Model, choose_model
+
+_READY_SECONDS: Final = 10.0
+
+
+def run_demo(location: str, host: str, port: int, *, open_browser: bool) -> int:
+    """Serve the demo until a signal comes; gives the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    return asyncio.run(_serve(location, host, port or _free_port(host), choose_model(), open_browser))
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _serve(location: str, host: str, port: int, model: Model, open_browser: bool) -> int:
+    _check_free(host, port)
+    app = create_app(location, model)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # The lifespan is entered here and not by the server, which would keep to itself why it failed.
+    async with app.router.lifespan_context(app):
+        server = Server(app, host, port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve(), name="perdure-demo-server")
+            try:
+                if not await _ready(host, port, serving):
+                    raise OSError(f"the server did not start on {host}:{port}")
+                url = f"http://{_shown(host)}:{port}/"
+                print(_banner(url, location, model), flush=True)
+                if open_browser:
+                    await asyncio.to_thread(webbrowser.open, url)
+                await stop.wait()  # for as long as it takes: a signal ends it
+            finally:
+                # Open pages hold answers that never end by themselves; these end first, and then the server.
+                await app.chat.aclose(timeout=CLOSE_SECONDS)
+                server.stop()
+    return 0
+
+
+def _check_free(host: str, port: int) -> None:
+    """Fail at once, and clearly, if somebody listens there already."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise OSError(f"cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
+
+
+async def _ready(host: str, port: int, serving: asyncio.Task[None]) -> bool:
+    """Whether the server accepts connections, which it should within moments."""
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not serving.done():
+                try:
+                    _, writer = await asyncio.open_connection(_shown(host), port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                    continue
+                writer.close()
+                return True
+    except TimeoutError:
+        return False
+    return False
+
+
+def _shown(host: str) -> str:
+    """The address a browser on this machine uses for it."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _banner(url: str, location: str, model: Model) -> str:
+    return (
+        f"\n  Perdure demo    {url}\n"
+        f"  chats kept in   {location}\n"
+        f"  answered by     {model.info.name}. {model.info.note}\n\n"
+        "  Send something, reload in mid-answer, open a second tab, stop this server and start it again.\n"
+        "  Ctrl-C ends it.\n"
+    )

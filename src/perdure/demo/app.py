@@ -1,0 +1,131 @@
+"""The demo's application: the stock routes of `useChat`, with history, stop and watch beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Body, FastAPI, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+from perdure import S2, __version__
+from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
+
+from .chats import ChatSummary, list_chats
+from .models import Model, Turn
+from .names import StreamName, stream_of
+
+BASIN: Final = "perdure-demo"
+STATIC: Final = Path(__file__).with_name("static")
+CLOSE_SECONDS: Final = 3.0
+"""How long answers that are being written may go on when the server is told to stop."""
+
+_NO_STORE: Final = {"cache-control": "no-store"}
+
+
+class Message(BaseModel):
+    """A UI message as the AI SDK sends it; what the demo does not read is kept as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    role: Literal["user", "assistant", "system"]
+    parts: list[dict[str, Any]]
+
+    def as_turn(self) -> Turn:
+        text = "".join(str(part.get("text", "")) for part in self.parts if part.get("type") == "text")
+        return Turn(self.role, text)
+
+
+class ChatRequest(BaseModel):
+    """What the stock `DefaultChatTransport` posts."""
+
+    id: str
+    messages: list[Message] = Field(min_length=1)
+    trigger: str = "submit-message"
+    messageId: str | None = None
+
+
+def _chunks(model: Model, conversation: Sequence[Message]) -> AsyncIterator[Mapping[str, object]]:
+    return model.answer([message.as_turn() for message in conversation])
+
+
+class DemoApp(FastAPI):
+    """The application, with what its server needs to end it."""
+
+    chat: AiSdkChat
+
+
+def create_app(location: str, model: Model, *, session_lease_ms: int = 30_000) -> DemoApp:
+    """The application over the store at `location`, a directory or ":memory:"; `model` answers.
+
+    `session_lease_ms` is how long a reader waits for a writer that may have died.
+    """
+    s2 = S2.open(location)
+    chat = create_resumable_chat(s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with s2, chat:
+            yield
+
+    app = DemoApp(title="Perdure demo", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.chat = chat
+
+    @app.post("/api/chat")
+    async def send(request: Annotated[ChatRequest, Body()]) -> Response:
+        return await chat.make_resumable(
+            stream_of(request.id),
+            lambda: _chunks(model, request.messages),  # called only once the turn is claimed
+            wait_until=chat.background,
+            user_message=request.messages[-1].model_dump(),
+            trigger=request.trigger,
+            message_id=request.messageId,
+        )
+
+    @app.get("/api/chat/{chat_id}/stream")
+    async def resume(name: StreamName) -> Response:
+        return await chat.replay(name, active_only=True)
+
+    @app.post("/api/chat/{chat_id}/stop")
+    async def stop(name: StreamName) -> Response:
+        return Response(status_code=202 if await chat.stop(name) else 204, headers=_NO_STORE)
+
+    @app.get("/api/chat/{chat_id}/history")
+    async def history(name: StreamName) -> Response:
+        return await chat.history_response(name)
+
+    @app.get("/api/chat/{chat_id}/watch")
+    async def watch(name: StreamName) -> Response:
+        return await chat.watch(name)
+
+    @app.get("/api/chats")
+    async def chats() -> Response:
+        found: list[ChatSummary] = await list_chats(chat, s2, BASIN)
+        return JSONResponse({"chats": [summary.model_dump() for summary in found]}, headers=_NO_STORE)
+
+    @app.delete("/api/chats/{chat_id}")
+    async def delete(name: StreamName) -> Response:
+        await chat.delete(name)
+        return Response(status_code=204)
+
+    @app.get("/api/info")
+    async def info() -> Response:
+        about = model.info
+        shown = {"name": about.name, "kind": about.kind, "note": about.note}
+        return JSONResponse({"version": __version__, "model": shown}, headers=_NO_STORE)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return PlainTextResponse("OK")
+
+    @app.get("/")
+    async def page() -> Response:
+        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/", StaticFiles(directory=STATIC))
+    return app
