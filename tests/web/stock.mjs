@@ -33,9 +33,25 @@ async function reactClient() {
   return { Chat, DefaultChatTransport };
 }
 
+/** As `useChat` of @ai-sdk/react 3 makes it: its wrapper around the transport hides that a resumed body is a replay. */
+async function hookOfVersion6() {
+  const { Chat, DefaultChatTransport } = await plainClient("ai6");
+  class HookChat extends Chat {
+    constructor({ transport, ...options }) {
+      const wrapper = {
+        sendMessages: (request) => transport.sendMessages(request),
+        reconnectToStream: (request) => transport.reconnectToStream(request),
+      };
+      super({ ...options, transport: wrapper });
+    }
+  }
+  return { Chat: HookChat, DefaultChatTransport };
+}
+
 export const clients = {
   "ai 5": await plainClient("ai5"),
   "ai 6": await plainClient("ai6"),
+  "ai 6 in its hook": await hookOfVersion6(),
   "ai 7": await plainClient("ai"),
   "@ai-sdk/react 4": await reactClient(),
 };

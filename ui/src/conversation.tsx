@@ -1,6 +1,8 @@
 import type { UIMessage } from "ai";
 import { type ReactNode, useEffect, useState } from "react";
+import { urlOfChat } from "./chat-id";
 import { ConnectionBanner, ConnectionMark, useConnection } from "./connection";
+import { NewTab } from "./icons";
 import { getHistory, type ServerInfo } from "./server";
 import { LiveChat } from "./live-chat";
 import { ModelBadge } from "./model-badge";
@@ -27,6 +29,10 @@ export function Conversation({ chatId, title, info, onChange, menuButton }: Conv
         <h1>{title}</h1>
         <ModelBadge info={info} />
         <ConnectionMark connection={connection} />
+        <a className="quiet" href={urlOfChat(chatId)} target="_blank" rel="noopener" title="Open in a second tab">
+          <NewTab />
+          <span className="hidden">Open this chat in a second tab</span>
+        </a>
       </header>
       <ConnectionBanner connection={connection} />
       {history ? (

@@ -49,8 +49,9 @@ export interface WatchOptions<Message extends { id: string } = any> extends Requ
  * Keeps an open tab in step with turns that other tabs start, stop or lose. One call for each open chat; close it when
  * the page goes to another chat. Safe together with `resume: true`.
  *
- * Over HTTP/1.1 a browser opens at most six connections to one origin, for all tabs together, and each watch holds one.
- * Serve HTTP/2, or close the watch while the tab is hidden: a new one catches up by itself.
+ * Over HTTP/1.1 a browser opens at most six connections to one origin, for all tabs together: three tabs that watch and
+ * receive an answer use them up, and a stop waits. Serve HTTP/2, or close the watch while the tab is busy or hidden: a new
+ * one catches up by itself.
  */
 export function watchChat<Message extends { id: string } = any>(
   options: WatchOptions<Message>,

@@ -159,8 +159,11 @@ class Tab {
       await forgetting;
       if (this.#signal.aborted || isBusy(this.#chat)) return;
     }
-    // It reports its failures through the chat; a rejection comes from a callback of the page.
-    await this.#chat.resumeStream().catch(() => {});
+    try {
+      await this.#chat.resumeStream();
+    } catch {
+      // Failures show in the chat's status; what is thrown comes from a callback of the page.
+    }
   }
 
   /** Load the history and show it, unless the tab began a request of its own meanwhile. */
