@@ -74,6 +74,7 @@ class AppendSession:
         self._in_flight: deque[tuple[asyncio.Future[AppendAck], int]] = deque()
         self._failure: BaseException | None = None
         self._closed = False
+        self._abandoned = False
         self._turn = asyncio.Lock()  # who waits for room; asyncio's lock is fair, which makes the order
         self._waiting = 0
         self._changed = Bell()
@@ -218,7 +219,7 @@ class AppendSession:
         """Take no more batches, wait for what is in flight, and let go of the stream.
 
         Submits that still wait for room fail with `SessionClosed`. Raises what ended the session, if
-        something did. Idempotent. Cancelling it abandons what is still in flight.
+        something did, unless it was abandoned. Idempotent. Cancelling it abandons what is still in flight.
         """
         self._closed = True
         self._changed.ring()
@@ -232,15 +233,15 @@ class AppendSession:
                 raise
             finally:
                 await self._release()
-        if self._failure is not None:
-            self._refuse()
+        if self._failure is not None and not self._abandoned:
+            raise self._failure.with_traceback(None)
 
     async def abandon(self) -> None:
         """Close without waiting: what is not acknowledged yet may be applied or not, as with a lost connection.
 
         Tickets that wait raise `SessionClosed`. Never raises what ended the session.
         """
-        self._closed = True
+        self._closed = self._abandoned = True
         self._withdraw()
         self._changed.ring()
         async with self._turn:

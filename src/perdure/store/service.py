@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from ..errors import BadRequest, StreamNotFound
+from ..errors import BadRequest, BasinNotFound, StreamNotFound
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
     BasinConfig,
@@ -120,7 +120,7 @@ class StreamStore:
         check_basin_name(name)
         entry = await self._engine.basin(name)
         if entry is None:
-            raise catalogue.BasinNotFound(f"basin `{name}` not found")
+            raise BasinNotFound(f"basin `{name}` not found")
         return entry.config
 
     async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig:
@@ -287,7 +287,7 @@ class StreamStore:
     async def _auto_create(self, basin: str, name: str, create_on: str) -> StreamEntry:
         parent = await self._engine.basin(basin)
         if parent is None:
-            raise catalogue.BasinNotFound(f"basin `{basin}` not found")
+            raise BasinNotFound(f"basin `{basin}` not found")
         config = parent.config
         if not (config.create_stream_on_append if create_on == "append" else config.create_stream_on_read):
             raise catalogue.stream_not_found(basin, name)
