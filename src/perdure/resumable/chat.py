@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -20,7 +21,7 @@ from ..model.resources import StreamInfo
 from . import replay
 from .adapter import Adapter, OnError, safe_error_text
 from .chat_store import ChatStore
-from .claim import Claim, Claimer, StreamInUse
+from .claim import Claimer, StreamInUse
 from .following import BodyPlan, EndAt, FollowingBody
 from .generation import SHUTDOWN_SECONDS, Generation, Interruption, Plan, Reader
 from .json_body import encode_body
@@ -30,6 +31,7 @@ from .responses import ChatResponse, accepted, in_use, nothing
 from .settings import ChatSettings, Delivery, Mode, Surroundings
 from .stop import FixedClosing, stop_from_outside
 from .tail_search import StreamHead, find_head
+from .tap import Tap
 from .watch import WatchRooms
 
 logger = logging.getLogger("perdure.resumable")
@@ -160,25 +162,46 @@ class ResumableChat:
             if self._closed:
                 raise SessionClosed("the chat object is closed")
             stream = await self._store.stream(name)
-            claim = await self._claimer.claim(stream)
+            run = await self._claim(stream, plan)
         except BaseException:
             await plan.source.aclose()  # never begun: only a coroutine that would complain is touched
             raise
-        run = self._run(stream, claim, plan)
         if delivery == "replay":
             return run, None
         body_plan = BodyPlan(
-            claim.start_seq, EndAt.ANY_FENCE, gapless_from_start=True, lease_ms=self._settings.session_lease_ms
+            run.claim.start_seq, EndAt.ANY_FENCE, gapless_from_start=True, lease_ms=self._settings.session_lease_ms
         )
-        return run, self._body(stream, body_plan, run)
+        return run, self._body(stream, body_plan, run, tap=run.tap())
 
     def _started(self, starting: asyncio.Task[tuple[Generation, FollowingBody | None]]) -> None:
         self._tasks.discard(starting)
         if not starting.cancelled():
             starting.exception()  # raised to the request, unless that was cancelled; then nobody wants it
 
-    def _run(self, stream: Stream, claim: Claim, plan: Plan) -> Generation:
-        run = Generation(stream, claim, plan, self._adapter, self._settings, self._surroundings, self._on_error)
+    async def _claim(self, stream: Stream, plan: Plan) -> Generation:
+        """Claim the stream; the way for the records is opened meanwhile."""
+        session = stream.append_session()
+        opening = asyncio.get_running_loop().create_task(session.__aenter__())
+        try:
+            claim = await self._claimer.claim(stream)
+        except BaseException:
+            await asyncio.wait((opening,))
+            if not opening.cancelled():
+                opening.exception()  # the claim's own failure says more
+            await session.abandon()
+            raise
+        run = Generation(
+            stream,
+            claim,
+            plan,
+            self._adapter,
+            self._settings,
+            self._surroundings,
+            session=session,
+            opening=opening,
+            on_error=self._on_error,
+            on_end=partial(self._claimer.remember, stream.name),
+        )
         self._runs[stream.name] = run
         task = run.start()
         self._own(task)
@@ -244,6 +267,7 @@ class ResumableChat:
         plan: BodyPlan,
         run: Generation | None,
         *,
+        tap: Tap | None = None,
         seed: bool = False,
         include_user: bool = False,
     ) -> FollowingBody:
@@ -257,6 +281,7 @@ class ResumableChat:
             self._warden,
             keep_alive_ms=self._settings.keep_alive_ms,
             jitter=self._surroundings.jitter,
+            tap=tap,
             reached=None if reader is None else reader.reached,
             on_close=None if reader is None else reader.detach,
         )

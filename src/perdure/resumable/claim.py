@@ -7,7 +7,8 @@ any number of processes one wins, and the others learn that before they touch th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -48,7 +49,10 @@ class Guard(Struct, frozen=True, gc=False):
     match_seq_num: int | None = None
 
 
-FRESH_NAME = Guard(fencing_token="", match_seq_num=0)
+REMEMBERED_ENDS: Final = 10_000
+"""Streams whose end is remembered; one that is not costs one more read."""
+
+FRESH_NAME: Final = Guard(fencing_token="", match_seq_num=0)
 """The stream was never written to."""
 
 
@@ -89,9 +93,25 @@ class Claimer:
         self._settings = settings
         self._surroundings = surroundings
         self._abandoned_body = abandoned_body
+        self._ended: OrderedDict[str, Guard] = OrderedDict()
+
+    def remember(self, name: str, token: str, tail: int) -> None:
+        """A generation that ran here has ended like this, so that the next claim need not look."""
+        if self._settings.mode is not Mode.SINGLE_USE:
+            self._ended[name] = Guard(fencing_token=token, match_seq_num=tail)
+            if len(self._ended) > REMEMBERED_ENDS:
+                self._ended.popitem(last=False)
 
     async def claim(self, stream: Stream) -> Claim:
         """Claim `stream`; raises `StreamInUse`, and whatever the store raises when it cannot tell."""
+        remembered = self._ended.pop(stream.name, None)
+        if remembered is not None:
+            try:
+                claim = await self._append_fence(stream, remembered)
+            except StreamInUse:
+                pass  # somebody wrote there since: look
+            else:
+                return claim if self._settings.mode is Mode.SESSION else await self._drop_older(stream, claim)
         match self._settings.mode:
             case Mode.SINGLE_USE:
                 return await self._append_fence(stream, FRESH_NAME)

@@ -18,6 +18,7 @@ from ..wire.sse import KEEP_ALIVE
 from . import tokens
 from .adapter import View
 from .lease import LeaseWarden, silence_ms
+from .tap import Tap
 
 if TYPE_CHECKING:
     from ..client import ReadSession, Stream
@@ -72,6 +73,7 @@ class FollowingBody:
         *,
         keep_alive_ms: float | None,
         jitter: Callable[[], float],
+        tap: Tap | None = None,
         reached: Callable[[int], None] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
@@ -83,7 +85,7 @@ class FollowingBody:
         self._jitter = jitter
         self._reached = reached
         self._on_close = on_close
-        self._session: ReadSession | None = None
+        self._session: ReadSession | Tap | None = tap
         self._lease_ms = plan.lease_ms if plan.knows_state else warden.unknown_lease_ms
         self._cursor = plan.start_seq
         self._seen_any = plan.gapless_from_start
@@ -183,7 +185,7 @@ class FollowingBody:
 
     async def _next_batch(self, pings: bool) -> ReadBatch | None:
         """The next batch; None when it is time for a ping, or at the end."""
-        session = self._session or await self._open()
+        session: ReadSession | Tap | None = self._session or await self._open()
         if session is None:
             return None
         while True:
@@ -197,6 +199,11 @@ class FollowingBody:
                     raise
             else:
                 if batch is None:
+                    if isinstance(session, Tap):
+                        # Dry: the store has what comes next.
+                        session = await self._open()
+                        if session is not None:
+                            continue
                     self._ended = True
                     return None
                 if batch.records:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from ..errors import AppendConditionFailed, FencingTokenMismatch, PerdureError
+from ..model.batches import AppendAck
 from ..model.positions import SeqNum
 from ..model.records import AppendRecord, CommandKind
 from . import tokens
@@ -24,6 +25,7 @@ from .claim import Claim
 from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .stop import feed_generation
+from .tap import Tap
 from .writer import GenerationWriter
 
 if TYPE_CHECKING:
@@ -93,7 +95,11 @@ class Plan(Struct, frozen=True):
 
 
 class Generation:
-    """A generation that was claimed. `run` is the body of its task."""
+    """A generation that was claimed. `run` is the body of its task.
+
+    `session` is the append session that `opening` resolves to, connected while the claim was made. `on_end` is given
+    the token of the terminal fence that this generation wrote, and the sequence number after it.
+    """
 
     def __init__(
         self,
@@ -103,8 +109,15 @@ class Generation:
         adapter: Adapter,
         settings: ChatSettings,
         surroundings: Surroundings,
+        *,
+        session: AppendSession,
+        opening: asyncio.Future[AppendSession],
         on_error: OnError | None,
+        on_end: Callable[[str, int], None],
     ) -> None:
+        self._session = session
+        self._opening = opening
+        self._on_end = on_end
         self._stream = stream
         self.claim = claim
         self._plan = plan
@@ -118,6 +131,7 @@ class Generation:
         self._task: asyncio.Task[None] | None = None
         self._writer: GenerationWriter | None = None
         self._fence_watch: asyncio.Task[None] | None = None
+        self._taps: list[Tap] = []
         self.readers: set[Reader] = set()
         self._readers_moved: asyncio.Event | None = None
         self.stopped = False
@@ -145,6 +159,12 @@ class Generation:
         self.readers.add(reader)
         return reader
 
+    def tap(self) -> Tap:
+        """Everything that becomes durable from now on; call it before the task has written anything."""
+        tap = Tap()
+        self._taps.append(tap)
+        return tap
+
     def interrupt(self, why: Interruption) -> bool:
         """End the generation for this reason, unless it is ending already. True if it ends for this reason."""
         if self._interruption is None and self._phase in (_Phase.NEW, _Phase.GENERATING):
@@ -158,9 +178,8 @@ class Generation:
         self._phase = _Phase.GENERATING
         failures: list[BaseException] = []
         cancelled: asyncio.CancelledError | None = None
-        session = self._stream.append_session()
         try:
-            writer = await self._open_writer(session, failures)
+            writer = await self._open_writer(failures)
             if writer is not None:
                 cancelled = await self._generate(writer, failures)
                 self._phase = _Phase.ENDING
@@ -170,15 +189,15 @@ class Generation:
             _add(failures, exc)
         finally:
             self._phase = _Phase.DONE
-            await self._release(session)
+            await self._release()
         if cancelled is not None:
             raise cancelled
         self._report(failures)
 
-    async def _open_writer(self, session: AppendSession, failures: list[BaseException]) -> GenerationWriter | None:
+    async def _open_writer(self, failures: list[BaseException]) -> GenerationWriter | None:
         """The writer; None if the store cannot be written to, which is then told to readers as far as possible."""
         try:
-            await session.__aenter__()
+            session = await self._opening
         except Exception as exc:
             await self._plan.source.aclose()
             failures.append(exc)
@@ -188,19 +207,21 @@ class Generation:
             session,
             self.claim,
             self._settings,
+            on_durable=self._became_durable,
             on_failure=self._write_failed,
             on_pause=self._watch_for_fences,
         )
         return self._writer
 
-    async def _release(self, session: AppendSession) -> None:
+    async def _release(self) -> None:
+        self._close_taps()
         if self._writer is not None:
             self._writer.close()
         watch, self._fence_watch = self._fence_watch, None
         if watch is not None:
             watch.cancel()
             await asyncio.wait((watch,))
-        await session.abandon()  # not `aclose`, which would raise what `_end` has dealt with
+        await self._session.abandon()  # not `aclose`, which would raise what `_end` has dealt with
 
     # --- the source ---
 
@@ -286,10 +307,12 @@ class Generation:
                 await writer.drain()
                 await self._readers_at(writer.durable_end)
             last.append(AppendRecord.trim(TRIM_ALL))
-        last.append(AppendRecord.fence(tokens.terminal_token(kind, self._surroundings.random_bytes)))
+        token = tokens.terminal_token(kind, self._surroundings.random_bytes)
+        last.append(AppendRecord.fence(token))
         writer.put_last(last)
         await writer.drain()
         self.stopped = kind is tokens.FenceKind.STOP
+        self._on_end(token, writer.durable_end)
 
     async def _write_end_without_session(self, failures: list[BaseException]) -> None:
         """The store failed: try once more, guarded by the token alone. If this fails too, the lease ends it."""
@@ -345,6 +368,16 @@ class Generation:
         if self._readers_moved is not None:
             self._readers_moved.set()
 
+    # --- readers of what this process writes ---
+
+    def _became_durable(self, ack: AppendAck, records: Sequence[AppendRecord]) -> None:
+        for tap in self._taps:
+            tap.put(ack, records)
+
+    def _close_taps(self) -> None:
+        for tap in self._taps:
+            tap.close()
+
     # --- what others do to the stream ---
 
     def _write_failed(self) -> None:
@@ -359,6 +392,7 @@ class Generation:
         """The stream was fenced with `token`: if that is somebody else's doing, this generation is over."""
         if token != self.claim.token and self._phase in (_Phase.NEW, _Phase.GENERATING):
             self._foreign_fence = token
+            self._close_taps()  # what the others wrote is in the store only
             self.interrupt(Interruption.ENDED_ELSEWHERE)
 
     def _watch_for_fences(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -43,15 +44,15 @@ RENEWAL: Final = AppendRecord.trim(0)
 class GenerationWriter:
     """Writes one generation through an append session that is open.
 
-    `on_failure` is called once, when a batch is refused or fails; after that nothing more is written. `on_pause` is
-    called, perhaps more than once, when nothing was written for a while: then no append tells that somebody else has
-    ended the generation.
+    `on_durable` is called for every batch that was acknowledged, in order. `on_failure` is called once, when a batch is
+    refused or fails; after that nothing more is written. `on_pause` is called, perhaps more than once, when nothing
+    was written for a while: then no append tells that somebody else has ended the generation.
     """
 
     __slots__ = (
-        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_next_seq", "_on_failure",
-        "_on_pause", "_renew_after", "_session", "_tick_timer", "_token", "_waiter", "_waiting", "_waiting_bytes",
-        "_waiting_since", "durable_end", "last_put",
+        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_next_seq", "_on_durable",
+        "_on_failure", "_on_pause", "_renew_after", "_session", "_tick_timer", "_token", "_waiter", "_waiting",
+        "_waiting_bytes", "_waiting_since", "durable_end", "last_put",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,7 @@ class GenerationWriter:
         claim: Claim,
         settings: ChatSettings,
         *,
+        on_durable: Callable[[AppendAck, Sequence[AppendRecord]], None],
         on_failure: Callable[[], None],
         on_pause: Callable[[], None],
     ) -> None:
@@ -70,13 +72,14 @@ class GenerationWriter:
         self._linger = settings.linger_ms / 1000
         renew_after_ms = settings.renew_after_ms
         self._renew_after = math.inf if renew_after_ms is None else renew_after_ms / 1000
+        self._on_durable = on_durable
         self._on_failure = on_failure
         self._on_pause = on_pause
         self._loop = asyncio.get_running_loop()
         self._waiting: list[AppendRecord] = []
         self._waiting_bytes = 0
         self._waiting_since = 0.0
-        self._in_flight = 0
+        self._in_flight: deque[list[AppendRecord]] = deque()
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -95,7 +98,7 @@ class GenerationWriter:
     @property
     def has_room(self) -> bool:
         """Whether the next record may come; otherwise `wait_for_room` first."""
-        return self._in_flight < MAX_BATCHES_IN_FLIGHT and self._waiting_bytes < MAX_WAITING_BYTES
+        return len(self._in_flight) < MAX_BATCHES_IN_FLIGHT and self._waiting_bytes < MAX_WAITING_BYTES
 
     def put(self, record: AppendRecord) -> None:
         """Take one record. Once the writer has failed, what is put goes nowhere."""
@@ -163,7 +166,7 @@ class GenerationWriter:
             if ticket is None:
                 return
             self._next_seq += len(records)
-            self._in_flight += 1
+            self._in_flight.append(records)
             if records is self._waiting:
                 self._waiting, self._waiting_bytes = [], 0
             else:
@@ -185,7 +188,7 @@ class GenerationWriter:
         return waiting[:count]
 
     def _answered(self, answer: asyncio.Future[AppendAck]) -> None:
-        self._in_flight -= 1
+        records = self._in_flight.popleft()
         if answer.cancelled():
             self._wake()
             return
@@ -193,7 +196,9 @@ class GenerationWriter:
         if failure is not None:
             self._fail(failure)
             return
-        self.durable_end = answer.result().end.seq_num
+        ack = answer.result()
+        self.durable_end = ack.end.seq_num
+        self._on_durable(ack, records)
         if self._waiting and not self._in_flight:
             self._flush()
         self._wake()
