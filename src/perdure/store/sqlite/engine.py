@@ -9,33 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
 import apsw
 
-from ...errors import PerdureError, Unavailable, UsageError
+from ...errors import Unavailable, UsageError
 from ...model.batches import AppendAck, AppendInput
 from ..catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
 from ..engine import BlockRange, Lane
 from ..hub import Hub
 from ..sequencing import Block, StreamState
+from . import catalogue_jobs as jobs
 from . import catalogue_rows as rows
 from . import readers as queries
 from .checkpoint import Checkpointer
-from .directory import DataDirectory
-from .doorbell import BellDirectory, Ringer
-from .failures import translate
-from .locks import FileLock, Turnstile
+from .files import OpenFiles
 from .readers import Readers
-from .schema import connect, prepare
 from .sweeper import Sweeper
 from .watcher import Watcher
-from .writer import Committed, WriteContext, Writer
+from .writer import Committed, Writer
 
 _PAGES_A_BLOCK: Final = 3 * 8192
 """What a commit of one small block writes besides its body: a leaf, an index page and a state page."""
@@ -53,21 +50,27 @@ class SqliteEngine:
     """
 
     def __init__(
-        self,
-        directory: DataDirectory,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        now_ms: Callable[[], int],
-        vfs: str | None,
-        maintain: bool,
+        self, files: OpenFiles, *, loop: asyncio.AbstractEventLoop, now_ms: Callable[[], int], maintain: bool
     ) -> None:
-        self._directory = directory
+        self._files = files
         self._loop = loop
         self._now_ms = now_ms
-        self._vfs = vfs
-        self._forked = False
-        self._closed = False
         self._maintain = maintain
+        self._forked = False
+        self._closing: asyncio.Task[None] | None = None
+        self._checkpointer = Checkpointer(files.connect, self._on_failed_checkpoint)
+        self._watcher = Watcher(files.connect, files.bell, files.ringer, loop, seen=files.newest_commit)
+        self._readers = Readers(files.connect, loop)
+        self._writer = Writer(
+            files.connection,
+            files.turnstile,
+            self._checkpointer,
+            loop=loop,
+            now_ms=now_ms,
+            after_commit=self._after_commit,
+            on_commit=self._on_commit,
+        )
+        self._sweeper = Sweeper(files.badge, self._writer.submit)
 
     @classmethod
     async def open(
@@ -85,77 +88,28 @@ class SqliteEngine:
         both are for tests. Raises `UsageError` for a directory that cannot be used (a network file
         system, another program's, a newer version's), `StorageFailed` when it cannot be read or written.
         """
-        directory = await asyncio.to_thread(DataDirectory.prepare, path)
-        engine = cls(directory, loop=asyncio.get_running_loop(), now_ms=now_ms, vfs=vfs, maintain=maintain)
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, partial(OpenFiles, path, vfs=vfs))
         try:
-            await engine._start()
-        except apsw.Error as exc:
-            directory.remove()
-            raise translate(exc, f"opening the data directory {directory.path}") from exc
-        except OSError as exc:
-            directory.remove()
-            raise translate_os(exc, directory) from exc
+            files = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)
+            raise
+        engine = cls(files, loop=loop, now_ms=now_ms, maintain=maintain)
+        try:
+            engine._start()
+        except BaseException:
+            await engine.aclose()
+            raise
         return engine
 
-    async def _start(self) -> None:
-        directory = self._directory
-        async with AsyncExitStack() as undo:
-            self._turnstile = Turnstile(directory.gate_lock, directory.turn_lock)
-            undo.callback(self._turnstile.close)
-            connection = await asyncio.to_thread(self._prepare)
-            undo.callback(connection.close)
-            self._bells = BellDirectory(directory.bells)
-            undo.callback(self._bells.close)
-            self._ringer = Ringer(self._bells)
-            undo.callback(self._ringer.close)
-            badge = FileLock(directory.sweeper_lock)
-            undo.pop_all()
-        self._checkpointer = Checkpointer(self._connect)
-        self._watcher = Watcher(self._connect, self._bells, self._ringer, self._loop)
-        self._readers = Readers(self._connect, self._loop)
-        self._writer = Writer(
-            connection,
-            self._turnstile,
-            loop=self._loop,
-            now_ms=self._now_ms,
-            on_commit=self._on_commit,
-            after_commit=self._after_commit,
-            checkpoint_due=self._checkpointer.due,
-        )
-        self._sweeper = Sweeper(badge, self._writer.submit)
+    def _start(self) -> None:
+        _in_this_process.add(self)
         self._checkpointer.start()
         self._readers.start()
         self._writer.start()
         if self._maintain:
             self._sweeper.start()
-        after_fork = weakref.WeakMethod(self._after_fork)
-
-        def in_child() -> None:
-            method = after_fork()
-            if method is not None:
-                method()
-
-        os.register_at_fork(after_in_child=in_child)
-
-    def _prepare(self) -> apsw.Connection:
-        """Open the write connection and bring the tables up to date, one process at a time."""
-        with self._turnstile:
-            connection = self._connect()
-            try:
-                prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
-
-    def _connect(self) -> apsw.Connection:
-        return connect(self._directory.database, vfs=self._vfs)
-
-    def _after_fork(self) -> None:
-        # The child shares our locks with their open files: without closing them, it would go on holding
-        # the turnstile if this process died inside.
-        self._forked = True
-        self._turnstile.close()
 
     @property
     def hub(self) -> Hub:
@@ -164,33 +118,47 @@ class SqliteEngine:
     @property
     def path(self) -> str:
         """The data directory."""
-        return os.fspath(self._directory.path)
+        return os.fspath(self._files.directory.path)
 
     async def aclose(self) -> None:
-        """Answer what waits, then end the threads and close the database. Idempotent."""
-        if self._closed or self._forked:
+        """Answer what waits, then end the threads and close the database. Idempotent.
+
+        Raises `Unavailable` if the writer's turn does not come, because another process keeps it.
+        """
+        if self._forked:
             return
-        self._closed = True
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(), name="perdure-close")
+        await asyncio.shield(self._closing)  # whoever goes away while it runs does not leave it half done
+
+    async def _close(self) -> None:
         await self._sweeper.close()
-        try:
-            await self._writer.close()
-        finally:
-            self.hub.nudge()
-            await self._watcher.close()
-            await self._readers.close()
-            await asyncio.to_thread(self._checkpointer.close)
-            self._ringer.close()
-            self._bells.close()
-            self._turnstile.close()
-            await asyncio.to_thread(self._directory.remove)
+        ended = await self._writer.close()
+        self.hub.nudge()
+        await self._watcher.close()
+        await self._readers.close()
+        await asyncio.to_thread(self._checkpointer.close)
+        _in_this_process.discard(self)
+        if not ended:
+            raise Unavailable(
+                "the writer did not end, since another process keeps the turn to write; it may be stopped"
+            )
+        await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        self._writer.let_log_be_copied()
+        self._files.close()
+
+    def after_fork(self) -> None:
+        """In a child that was made by `fork`: let go, and refuse everything."""
+        self._forked = True
+        self._files.close_after_fork()
 
     # After a commit -----------------------------------------------------------------------------------
 
     def _on_commit(self, committed: Committed) -> None:
         """On the event loop: wake followers before the writers hear of it."""
-        if committed.first_commit_id is not None:
-            self.hub.publish(committed.blocks)
-            self._watcher.note_local(committed.first_commit_id, committed.last_commit_id)
+        self.hub.publish(committed.blocks)
         if committed.deleted:
             self.hub.nudge(committed.deleted)
         if committed.sweep:
@@ -198,10 +166,16 @@ class SqliteEngine:
 
     def _after_commit(self, committed: Committed) -> None:
         """On the writer's thread: tell the other processes, and count what the log has grown by."""
-        self._ringer.ring()
+        if committed.first_commit_id is not None:
+            self._watcher.note_local(committed.first_commit_id, committed.last_commit_id)
+        self._files.ringer.ring()
         self._checkpointer.wrote(
             sum(len(block.body) for _, block in committed.blocks) + _PAGES_A_BLOCK * len(committed.blocks)
         )
+
+    def _on_failed_checkpoint(self, exc: apsw.Error) -> None:
+        """On the checkpointer's thread."""
+        self._writer.fail(exc)
 
     # Streams of records ---------------------------------------------------------------------------
 
@@ -247,63 +221,34 @@ class SqliteEngine:
 
     async def change_basin(self, name: str, decide: Callable[[BasinEntry | None], BasinChange]) -> BasinChange:
         self._check()
-        return await self._writer.submit(partial(_change_basin, name, decide))
+        return await self._writer.submit(partial(jobs.change_basin, name, decide))
 
     async def change_stream(
         self, basin: str, name: str, decide: Callable[[BasinEntry | None, StreamEntry | None], StreamChange]
     ) -> StreamChange:
         self._check()
-        return await self._writer.submit(partial(_change_stream, basin, name, decide))
+        return await self._writer.submit(partial(jobs.change_stream, basin, name, decide))
 
     def _check(self) -> None:
         if self._forked:
             raise UsageError("this store was opened before a fork; open it again in the child process")
-        if self._closed:
+        if self._closing is not None:
             raise Unavailable("the store is closed")
 
 
-def _change_basin(name: str, decide: Callable[[BasinEntry | None], BasinChange], context: WriteContext) -> BasinChange:
-    existing = rows.get_basin(context.connection, name)
-    change = decide(existing)
-    if not change.write:
-        return change
-    if change.entry.deleted_at is not None:
-        context.group.sweep = True
-    return BasinChange(rows.put_basin(context.connection, change.entry), change.result)
+def _close_unwanted(opening: asyncio.Future[OpenFiles]) -> None:
+    """The caller of `open` went away while it ran."""
+    if not opening.cancelled() and opening.exception() is None:
+        threading.Thread(target=opening.result().close, name="perdure-close").start()
 
 
-def _change_stream(
-    basin: str,
-    name: str,
-    decide: Callable[[BasinEntry | None, StreamEntry | None], StreamChange],
-    context: WriteContext,
-) -> StreamChange:
-    connection = context.connection
-    parent, existing = rows.get_basin(connection, basin), rows.get_stream(connection, basin, name)
-    change = decide(parent, existing)
-    if not change.write:
-        return change
-    assert parent is not None, "a stream is only written into a basin that exists"
-    stored = rows.put_stream(connection, parent.basin_id, change.entry, context.now_ms)
-    if stored.deleted_at is not None:
-        context.group.close_stream(stored.stream_id, context.now_ms)
-    elif stored.config.delete_on_empty_secs:
-        _arm_delete_on_empty(context, stored)
-    context.forget(stored.stream_id)
-    return StreamChange(stored, change.result)
+_in_this_process: Final[weakref.WeakSet[SqliteEngine]] = weakref.WeakSet()
 
 
-def _arm_delete_on_empty(context: WriteContext, entry: StreamEntry) -> None:
-    """Have the sweeper look at the stream when it may be due, unless it will look earlier anyway."""
-    due = context.now_ms + entry.config.delete_on_empty_secs * 1000
-    context.connection.execute(
-        "UPDATE stream_state SET sweep_due_ms = min(ifnull(sweep_due_ms, ?1), ?1) WHERE stream_id = ?2",
-        (due, entry.stream_id),
-    )
+def _after_fork() -> None:
+    for engine in tuple(_in_this_process):
+        engine.after_fork()
+    _in_this_process.clear()
 
 
-def translate_os(exc: OSError, directory: DataDirectory) -> PerdureError:
-    """A failure of the file system outside SQLite, while opening."""
-    from ...errors import StorageFailed
-
-    return StorageFailed(f"opening the data directory {directory.path} failed: {exc.strerror}")
+os.register_at_fork(after_in_child=_after_fork)

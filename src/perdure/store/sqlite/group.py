@@ -3,6 +3,9 @@
 `StateCache` remembers what earlier transactions left, for as long as no other process has written.
 `Group` sequences batches against it, collects blocks and states, and writes them in few statements:
 each statement hands the GIL over twice, which under load costs more than SQLite itself.
+
+Inside a transaction the cache runs ahead of the disk. So whoever undoes a transaction, or a part of
+it, clears the cache.
 """
 
 from __future__ import annotations
@@ -18,54 +21,71 @@ from ...model.configs import Cipher, ResolvedStreamConfig
 from ..catalogue import StreamId
 from ..sequencing import Block, StreamState, sequence, terminal_trim
 from .catalogue_rows import decode_stream_config
-from .schema import from_i64, saturated, to_i64
+from .schema import MAX_I64, from_i64, saturated, to_i64
 
 _CHUNKS: Final = (64, 16, 4, 1)
 """Rows per INSERT. Few sizes, so that the prepared statements stay cached."""
 
 _BLOCK_SQL: Final = (
-    "INSERT INTO block (stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, body) "
-    "VALUES "
+    "INSERT INTO block "
+    "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, body) VALUES "
 )
 _STATE_SQL: Final = (
-    "INSERT INTO stream_state (stream_id, tail, last_timestamp, fencing_token, trim_point, written_ms) VALUES "
+    "INSERT INTO stream_state "
+    "(stream_id, tail, last_timestamp, fencing_token, trim_point, written_ms, kept_until_ms) VALUES "
 )
 _STATE_CONFLICT: Final = (
     " ON CONFLICT (stream_id) DO UPDATE SET tail = excluded.tail, last_timestamp = excluded.last_timestamp, "
-    "fencing_token = excluded.fencing_token, trim_point = excluded.trim_point, written_ms = excluded.written_ms"
+    "fencing_token = excluded.fencing_token, trim_point = excluded.trim_point, written_ms = excluded.written_ms, "
+    "kept_until_ms = excluded.kept_until_ms"
 )
-_BLOCK_INSERTS: Final = {n: _BLOCK_SQL + ",".join(["(?,?,?,?,?,?,?,?)"] * n) for n in _CHUNKS}
-_STATE_UPSERTS: Final = {n: _STATE_SQL + ",".join(["(?,?,?,?,?,?)"] * n) + _STATE_CONFLICT for n in _CHUNKS}
-_BLOCK_COLUMNS: Final = 8
-_STATE_COLUMNS: Final = 6
+_BLOCK_COLUMNS: Final = 9
+_STATE_COLUMNS: Final = 7
+
+
+def _rows(count: int, columns: int) -> str:
+    return ",".join(["(" + ",".join("?" * columns) + ")"] * count)
+
+
+_BLOCK_INSERTS: Final = {n: _BLOCK_SQL + _rows(n, _BLOCK_COLUMNS) for n in _CHUNKS}
+_STATE_UPSERTS: Final = {n: _STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFLICT for n in _CHUNKS}
 
 _LOAD: Final = (
     "SELECT s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point, "
-    "t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id = ?"
+    "t.written_ms, t.kept_until_ms, t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) "
+    "WHERE stream_id = ?"
 )
 
 
 class Known(Struct, gc=False):
-    """What the writer remembers of a stream between transactions."""
+    """What the writer remembers of a stream between transactions.
+
+    `kept_until_ms` is when the last of all blocks so far expires, `MAX_I64` for never; `sweep_due_ms`
+    when the sweeper has something to look at.
+    """
 
     config: ResolvedStreamConfig
     cipher: Cipher | None
     deleted: bool
     state: StreamState
+    written_ms: int
+    kept_until_ms: int
     sweep_due_ms: int | None
 
 
 def load_known(connection: apsw.Connection, stream_id: StreamId) -> Known | None:
     """The stream as it is in the database, or None if this incarnation is gone."""
     for row in connection.execute(_LOAD, (stream_id,)):
-        config, cipher, deleted, tail, last, token, trim_point, due = cast(
-            tuple[bytes, str | None, int, int, int, str, int, int | None], row
+        config, cipher, deleted, tail, last, token, trim_point, written, kept, due = cast(
+            tuple[bytes, str | None, int, int, int, str, int, int, int, int | None], row
         )
         return Known(
             config=decode_stream_config(config),
             cipher=None if cipher is None else Cipher(cipher),
             deleted=bool(deleted),
             state=StreamState(tail, from_i64(last), token, trim_point),
+            written_ms=written,
+            kept_until_ms=kept,
             sweep_due_ms=due,
         )
     return None
@@ -102,15 +122,25 @@ class StateCache:
         self._version = None
 
 
+class GroupMark(Struct, frozen=True):
+    """How far a group was when a job began, so that the job can be undone by itself."""
+
+    blocks: int
+    deleted: int
+    first_commit_id: int | None
+    last_commit_id: int
+    sweep: bool
+
+
 class Group:
-    """The work of one transaction. Nothing of it shows outside before `committed`."""
+    """The work of one transaction. Nothing of it shows outside before it is committed."""
 
     def __init__(self, connection: apsw.Connection, cache: StateCache) -> None:
         self._connection = connection
         self._cache = cache
-        self._states: dict[StreamId, tuple[StreamState, int]] = {}
+        self._touched: dict[StreamId, Known] = {}
         self._due: dict[StreamId, int] = {}
-        self._unwritten: list[tuple[StreamId, Block]] = []
+        self._unwritten: list[int | bytes | None] = []
         self.blocks: list[tuple[StreamId, Block]] = []
         """Everything appended in this group, for the followers."""
         self.deleted: list[StreamId] = []
@@ -127,86 +157,106 @@ class Group:
             raise StreamNotFound("the stream does not exist any more")
         if known.deleted:
             raise StreamDeletionPending("stream deletion pending")
-        held = self._states.get(stream_id)
-        state = known.state if held is None else held[0]
+        state = known.state
         new, block, ack = sequence(state, known.config, known.cipher, batch, now_ms=now_ms)
         self._keep(stream_id, known, new, block)
+        self.blocks.append((stream_id, block))
         if new.trim_point > state.trim_point:
-            self._due[stream_id] = 0
-            self.sweep = True
+            self._sweep_now(stream_id, known)
         return ack
 
     def close_stream(self, stream_id: StreamId, now_ms: int) -> None:
-        """Append the terminal trim; the catalogue row says in the same transaction that the stream is deleted."""
-        self.flush()
+        """Append the terminal trim; the catalogue row says in the same transaction that the stream is deleted.
+
+        Followers are not handed its block: they learn of the end by looking at the store.
+        """
         known = self._cache.get(self._connection, stream_id)
         assert known is not None, "the stream was found in this transaction"
         new, block = terminal_trim(known.state, now_ms=now_ms)
         self._keep(stream_id, known, new, block)
-        self.blocks.pop()  # followers learn of the end by looking at the store
+        self._sweep_now(stream_id, known)
         self.deleted.append(stream_id)
-        self._due[stream_id] = 0
-        self.sweep = True
         self.flush()
         self._cache.forget(stream_id)
 
+    def _sweep_now(self, stream_id: StreamId, known: Known) -> None:
+        self._due[stream_id] = known.sweep_due_ms = 0
+        self.sweep = True
+
     def _keep(self, stream_id: StreamId, known: Known, state: StreamState, block: Block) -> None:
-        self._states[stream_id] = (state, block.stored_ms)
-        self._unwritten.append((stream_id, block))
-        self.blocks.append((stream_id, block))
-        due = self._due.get(stream_id, known.sweep_due_ms)
-        if block.expires_ms is not None and (due is None or block.expires_ms < due):
-            self._due[stream_id] = block.expires_ms
+        expires = None if block.expires_ms is None else saturated(block.expires_ms)
+        kept_until = MAX_I64 if expires is None else expires
+        early = None
+        if kept_until >= known.kept_until_ms:
+            known.kept_until_ms = kept_until
+        else:
+            early = 1
+        known.state, known.written_ms = state, block.stored_ms
+        self._touched[stream_id] = known
+        self._unwritten += (
+            stream_id,
+            block.start_seq,
+            block.end_seq,
+            to_i64(block.last_timestamp),
+            block.metered_bytes,
+            block.stored_ms,
+            expires,
+            early,
+            block.body,
+        )
+        if expires is not None and (known.sweep_due_ms is None or expires < known.sweep_due_ms):
+            self._due[stream_id] = known.sweep_due_ms = expires
 
     def flush(self) -> None:
         """Write what is collected, so that statements of this transaction see it."""
-        self._write_blocks()
-        self._write_states()
+        if self._unwritten:
+            self._write_blocks()
+        if self._touched:
+            self._write_states()
         for stream_id, due in self._due.items():
             self._connection.execute("UPDATE stream_state SET sweep_due_ms = ? WHERE stream_id = ?", (due, stream_id))
-        for stream_id, (state, _) in self._states.items():
-            known = self._cache.get(self._connection, stream_id)
-            if known is not None:
-                known.state = state
-                known.sweep_due_ms = self._due.get(stream_id, known.sweep_due_ms)
-        self._states.clear()
         self._due.clear()
 
+    def mark(self) -> GroupMark:
+        """Where to come back to if what follows is undone. Everything before it is flushed."""
+        self.flush()
+        return GroupMark(len(self.blocks), len(self.deleted), self.first_commit_id, self.last_commit_id, self.sweep)
+
+    def undo_to(self, mark: GroupMark) -> None:
+        """Forget what came after `mark`; the caller rolls the rows back."""
+        del self.blocks[mark.blocks :]
+        del self.deleted[mark.deleted :]
+        self.first_commit_id, self.last_commit_id = mark.first_commit_id, mark.last_commit_id
+        self.sweep = mark.sweep
+        self._touched.clear()
+        self._due.clear()
+        self._unwritten.clear()
+        self._cache.clear()
+
     def _write_blocks(self) -> None:
-        rows = self._unwritten
-        if not rows:
-            return
-        values: list[int | bytes | None] = []
-        for stream_id, block in rows:
-            values += (
-                stream_id,
-                block.start_seq,
-                block.end_seq,
-                saturated(block.last_timestamp),
-                block.metered_bytes,
-                block.stored_ms,
-                block.expires_ms,
-                block.body,
-            )
-        self._insert(_BLOCK_INSERTS, values, _BLOCK_COLUMNS)
+        count = len(self._unwritten) // _BLOCK_COLUMNS
+        self._insert(_BLOCK_INSERTS, self._unwritten, _BLOCK_COLUMNS)
+        self._unwritten = []
         last = self._connection.last_insert_rowid()
         if self.first_commit_id is None:
-            self.first_commit_id = last - len(rows) + 1
+            self.first_commit_id = last - count + 1
         self.last_commit_id = last
-        self._unwritten = []
 
     def _write_states(self) -> None:
         values: list[int | str] = []
-        for stream_id, (state, written_ms) in self._states.items():
+        for stream_id, known in self._touched.items():
+            state = known.state
             values += (
                 stream_id,
                 state.tail,
                 to_i64(state.last_timestamp),
                 state.fencing_token,
                 state.trim_point,
-                written_ms,
+                known.written_ms,
+                known.kept_until_ms,
             )
         self._insert(_STATE_UPSERTS, values, _STATE_COLUMNS)
+        self._touched.clear()
 
     def _insert(
         self, statements: dict[int, str], values: list[int | bytes | None] | list[int | str], columns: int

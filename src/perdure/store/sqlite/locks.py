@@ -1,11 +1,12 @@
-"""Locks between processes, by `flock`: the writers' turnstile and the sweeper's badge.
+"""Locks between processes, by `flock`: the writers' turnstile, the sweeper's badge, the guard of the format.
 
 SQLite's own write lock lets a busy process starve the others for seconds, since whoever polls at the
 right moment gets it. So writers queue before `BEGIN IMMEDIATE`: a writer takes the gate, then its
 turn, then opens the gate again. Whoever finished must pass the gate anew, and behind it somebody is
 waiting for the turn already, so the turn goes round.
 
-The kernel releases a lock when its holder dies, so waiting for one needs no time-out.
+The kernel releases a lock when its holder dies, so nothing is left behind by a killed process. One that
+is stopped keeps its locks; the writer tells its callers so after a while.
 """
 
 from __future__ import annotations
@@ -14,26 +15,30 @@ import ctypes
 import errno
 import fcntl
 import os
-from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 # Taking a free lock is a matter of a microsecond. `fcntl.flock` gives up the GIL for it, and under load
 # getting the GIL back costs milliseconds; a call through PyDLL keeps it.
 _flock: Final = ctypes.PyDLL(None, use_errno=True).flock
-_TRY: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class FileLock:
-    """An exclusive lock on a file, held by this open file, not by the process or thread."""
+    """A lock on a file, held by this open file, not by the process or thread; exclusive or shared."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free."""
-        if _flock(self._fd, _TRY) == 0:
+        """Take the lock for this holder alone, if it is free."""
+        return self._try(fcntl.LOCK_EX)
+
+    def try_share(self) -> bool:
+        """Take the lock together with others that share it, unless one has it alone."""
+        return self._try(fcntl.LOCK_SH)
+
+    def _try(self, mode: int) -> bool:
+        if _flock(self._fd, mode | fcntl.LOCK_NB) == 0:
             return True
         code = ctypes.get_errno()
         if code in (errno.EWOULDBLOCK, errno.EINTR):
@@ -41,7 +46,7 @@ class FileLock:
         raise OSError(code, os.strerror(code), str(self._path))
 
     def acquire(self) -> None:
-        """Take the lock, waiting for it as long as its holder lives."""
+        """Take the lock alone, waiting for it as long as its holder lives."""
         if not self.try_acquire():
             fcntl.flock(self._fd, fcntl.LOCK_EX)
 
@@ -56,24 +61,19 @@ class FileLock:
 
 
 class Turnstile:
-    """Lets one writer of all processes through at a time, in turn; use it with `with`."""
+    """Lets one writer of all processes through at a time, in turn."""
 
-    def __init__(self, gate: Path, turn: Path) -> None:
-        self._gate = FileLock(gate)
-        self._turn = FileLock(turn)
+    def __init__(self, gate: FileLock, turn: FileLock) -> None:
+        self._gate = gate
+        self._turn = turn
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
+        """Wait for the turn, as long as those before it live."""
         self._gate.acquire()
         try:
             self._turn.acquire()
         finally:
             self._gate.release()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
         self._turn.release()
-
-    def close(self) -> None:
-        self._gate.close()
-        self._turn.close()

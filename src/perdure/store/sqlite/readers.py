@@ -1,7 +1,7 @@
 """Reads: the queries, and the few threads with connections of their own that run them.
 
-A read takes the stream's state first and its blocks after, without a transaction around both: the
-blocks can only be newer than the state, so a reader never believes to be at the tail too early.
+One statement gives the state of a stream and its blocks, so both belong to one view of the database,
+without a transaction around two of them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ logger = logging.getLogger("perdure.store.sqlite")
 READER_THREADS: Final = 2
 """Queries are short and served from the page cache; more threads than cores would only take turns."""
 
+_StateRow: TypeAlias = tuple[int, int, int, str, int]
 _BlockRow: TypeAlias = tuple[int, int, int, int, int, int | None, bytes]
 
-_BLOCK: Final = "SELECT start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, body FROM block "
-_FROM: Final = (
-    _BLOCK + "WHERE stream_id = ?1 AND start_seq >= "
-    "ifnull((SELECT max(start_seq) FROM block WHERE stream_id = ?1 AND start_seq <= ?2), ?2) ORDER BY start_seq"
-)
-_STATE: Final = (
-    "SELECT s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point "
-    "FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id = ?"
+_STATE_COLUMNS: Final = "s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point"
+_BLOCK_COLUMNS: Final = "b.start_seq, b.end_seq, b.last_timestamp, b.metered_bytes, b.stored_ms, b.expires_ms, b.body"
+_STATE: Final = f"SELECT {_STATE_COLUMNS} FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id = ?1"
+_BLOCKS: Final = (
+    f"SELECT {_STATE_COLUMNS}, {_BLOCK_COLUMNS} FROM stream s CROSS JOIN stream_state t USING (stream_id) "
+    "LEFT JOIN block b ON b.stream_id = ?1 AND b.end_seq > max(?2, t.trim_point) "
+    "AND (b.expires_ms IS NULL OR b.expires_ms > ?3) AND b.start_seq >= ifnull("
+    "(SELECT max(start_seq) FROM block WHERE stream_id = ?1 AND start_seq <= max(?2, t.trim_point)), ?2) "
+    "WHERE s.stream_id = ?1 ORDER BY b.start_seq"
 )
 _AT_OR_BEFORE: Final = (
     "SELECT start_seq, end_seq, last_timestamp FROM block WHERE stream_id = ? AND start_seq <= ? "
@@ -46,12 +48,21 @@ _AT_OR_BEFORE: Final = (
 )
 
 
+def _state_of(row: _StateRow) -> tuple[StreamState, bool]:
+    deleted, tail, last, token, trim_point = row
+    return StreamState(tail, from_i64(last), token, trim_point), bool(deleted)
+
+
+def _block_of(row: _BlockRow) -> Block:
+    start, end, last, metered, stored, expires, body = row
+    return Block(start, end, from_i64(last), metered, stored, expires, body)
+
+
 def read_state(connection: apsw.Connection, stream_id: StreamId) -> tuple[StreamState, bool]:
     """The stream's state and whether its deletion is pending. Raises `StreamNotFound`."""
     for row in connection.execute(_STATE, (stream_id,)):
-        deleted, tail, last, token, trim_point = cast(tuple[int, int, int, str, int], row)
-        return StreamState(tail, from_i64(last), token, trim_point), bool(deleted)
-    raise StreamNotFound("the stream does not exist any more")
+        return _state_of(cast(_StateRow, row))
+    raise _gone()
 
 
 def live_state(connection: apsw.Connection, stream_id: StreamId) -> StreamState:
@@ -70,28 +81,31 @@ def read_blocks(
     now_ms: int,
 ) -> BlockRange:
     """See `Engine.read_blocks`. The block that no longer fits is read too, and left."""
-    state, deleted = read_state(connection, stream_id)
+    found: tuple[StreamState, bool] | None = None
     blocks: list[Block] = []
     records = size = 0
-    first = max(start_seq, state.trim_point)
-    for row in connection.execute(_FROM, (stream_id, saturated(first))):
-        block = Block(*cast(_BlockRow, row))
-        if block.end_seq <= first or (block.expires_ms is not None and block.expires_ms <= now_ms):
-            continue
+    more = False
+    for row in connection.execute(_BLOCKS, (stream_id, saturated(start_seq), now_ms)):
+        if found is None:
+            found = _state_of(cast(_StateRow, row[:5]))
+        if row[5] is None:
+            break  # the state alone: there is no such block
+        block = _block_of(cast(_BlockRow, row[5:]))
         records += block.end_seq - block.start_seq
         size += block.metered_bytes
-        if blocks and (records > max_records or size > max_bytes):
-            return BlockRange(state, deleted, tuple(blocks), more=True)
-        blocks.append(block)
-        if records >= max_records or size >= max_bytes:
-            return BlockRange(state, deleted, tuple(blocks), more=True)
-    return BlockRange(state, deleted, tuple(blocks), more=False)
+        more = records >= max_records or size >= max_bytes
+        if not blocks or (records <= max_records and size <= max_bytes):
+            blocks.append(block)
+        if more:
+            break
+    if found is None:
+        raise _gone()
+    return BlockRange(*found, blocks=tuple(blocks), more=more)
 
 
 def find_timestamp(connection: apsw.Connection, stream_id: StreamId, timestamp: int, now_ms: int) -> Block | None:
     """See `Engine.find_timestamp`: a binary search over sequence numbers, since time never runs back."""
     state, _ = read_state(connection, stream_id)
-    wanted = saturated(timestamp)
     low, high = state.trim_point, state.tail
     # The first retained block at or after `low` may be the answer; every block wholly below it is too early.
     while low < high:
@@ -101,17 +115,18 @@ def find_timestamp(connection: apsw.Connection, stream_id: StreamId, timestamp: 
             low = middle + 1
             continue
         start, end, last = cast(tuple[int, int, int], row)
-        if last >= wanted:
+        if from_i64(last) >= timestamp:
             high = min(start, middle)
         else:
             low = max(end, middle + 1)
-    for row in connection.execute(_FROM, (stream_id, low)):
-        block = Block(*cast(_BlockRow, row))
-        if block.expires_ms is not None and block.expires_ms <= now_ms:
-            continue
-        if block.end_seq > state.trim_point and block.last_timestamp >= wanted:
-            return block
+    for row in connection.execute(_BLOCKS, (stream_id, low, now_ms)):
+        if row[5] is not None and from_i64(cast(int, row[7])) >= timestamp:
+            return _block_of(cast(_BlockRow, row[5:]))
     return None
+
+
+def _gone() -> StreamNotFound:
+    return StreamNotFound("the stream does not exist any more")
 
 
 class Readers:
@@ -148,7 +163,8 @@ class Readers:
             for _ in self._threads:
                 self._queue.put(None)
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            if thread.ident is not None:
+                await asyncio.to_thread(thread.join)
 
     def _run(self) -> None:
         connection: apsw.Connection | None = None

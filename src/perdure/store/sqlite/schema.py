@@ -5,19 +5,25 @@ keeping blocks clustered by stream, and other processes find what is new by `com
 The state of a stream is a row of its own, small and hot, apart from its configuration.
 
 Sequence numbers, trim points and times in milliseconds are plain integers. A record's timestamp is
-whatever a client sent, up to 2^64 - 1: `stream_state.last_timestamp` keeps all 64 bits (as SQLite's
-signed integer), `block.last_timestamp` is cut at 2^63 - 1, since it only guides a search.
+whatever a client sent, up to 2^64 - 1: columns keep all 64 bits, as SQLite's signed integer, and no
+query compares them.
+
+Records expire by the retention at their append, so after a change of the configuration a block may
+expire before an older one of its stream. Such a block is marked `early`, and found by an index of its
+own; all others go in order.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from ...errors import StorageFailed, UsageError
+from ...errors import StorageFailed, Unavailable, UsageError
+from .locks import FileLock
 
 APPLICATION_ID: Final = 0x50657244  # "PerD"
 FORMAT_VERSION: Final = 1
@@ -29,8 +35,14 @@ PAGE_BYTES: Final = 8192
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long to wait for a program that holds SQLite's own lock, such as a backup or a shell."""
 
-WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
-"""Beyond this the writer itself finishes the checkpoint, so the log cannot grow to the size of the data."""
+CACHE_KIB: Final = 32 * 1024
+"""Room for a whole commit group, so that it reaches the log in one go."""
+
+PREPARE_SECONDS: Final = 10.0
+"""How long opening waits for a process that is just creating or changing the tables."""
+
+WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""The file of the write-ahead log is cut to this when it is used anew; overwriting is faster than growing."""
 
 _TABLES: Final = """
 CREATE TABLE basin (
@@ -42,6 +54,7 @@ CREATE TABLE basin (
     config          BLOB NOT NULL,
     creation        BLOB
 );
+CREATE INDEX basin_by_deletion ON basin (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE TABLE stream (
     stream_id       INTEGER PRIMARY KEY AUTOINCREMENT,
     basin_id        INTEGER NOT NULL REFERENCES basin,
@@ -60,6 +73,7 @@ CREATE TABLE stream_state (
     fencing_token   TEXT NOT NULL,
     trim_point      INTEGER NOT NULL,
     written_ms      INTEGER NOT NULL,
+    kept_until_ms   INTEGER NOT NULL,
     sweep_due_ms    INTEGER
 );
 CREATE INDEX stream_state_by_sweep ON stream_state (sweep_due_ms) WHERE sweep_due_ms IS NOT NULL;
@@ -72,9 +86,11 @@ CREATE TABLE block (
     metered_bytes   INTEGER NOT NULL,
     stored_ms       INTEGER NOT NULL,
     expires_ms      INTEGER,
+    early           INTEGER,
     body            BLOB NOT NULL
 );
 CREATE UNIQUE INDEX block_by_seq ON block (stream_id, start_seq);
+CREATE INDEX block_by_early_expiry ON block (stream_id, expires_ms) WHERE early;
 CREATE TABLE access_token (
     token_id        TEXT PRIMARY KEY,
     secret_hash     BLOB NOT NULL UNIQUE,
@@ -86,13 +102,13 @@ CREATE TABLE access_token (
 _MIGRATIONS: Final[dict[int, str]] = {}
 """From each older version to the next."""
 
-_MAX_I64: Final = 2**63 - 1
+MAX_I64: Final = 2**63 - 1
 _U64: Final = 2**64
 
 
 def to_i64(value: int) -> int:
     """An unsigned 64-bit number as SQLite keeps it."""
-    return value if value <= _MAX_I64 else value - _U64
+    return value if value <= MAX_I64 else value - _U64
 
 
 def from_i64(value: int) -> int:
@@ -101,42 +117,78 @@ def from_i64(value: int) -> int:
 
 def saturated(value: int) -> int:
     """An unsigned 64-bit number cut to what SQLite can order."""
-    return min(value, _MAX_I64)
+    return min(value, MAX_I64)
 
 
 def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """A connection with our settings. An ack means on disk, hence `synchronous = FULL`."""
     connection = apsw.Connection(os.fspath(path), vfs=vfs)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("synchronous", "full")
-    connection.wal_autocheckpoint(0)
-    connection.pragma("cache_size", -32 * 1024)
-    connection.pragma("journal_size_limit", WAL_LIMIT_BYTES)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.pragma("synchronous", "full")
+        connection.wal_autocheckpoint(0)
+        connection.pragma("cache_size", -CACHE_KIB)
+        connection.pragma("journal_size_limit", WAL_KEPT_BYTES)
+        keep_log_on_close(connection, keep=True)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def prepare(connection: apsw.Connection) -> None:
-    """Create the tables, or bring them to this version; the caller keeps other processes out.
+def keep_log_on_close(connection: apsw.Connection, *, keep: bool) -> None:
+    """Whether closing leaves the write-ahead log alone, even as the last connection to the database."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
-    Raises `UsageError` if the file belongs to another program or to a newer version.
+
+def prepare(connection: apsw.Connection, users: FileLock) -> None:
+    """Share `users` with the others at this version of the format; create or migrate the tables if need be.
+
+    The tables are changed by whoever holds `users` alone, so never under the feet of another process.
+    Raises `UsageError` if the file belongs to another program or to a newer version, `Unavailable` if
+    another process does not let go of it.
     """
-    application, version = connection.pragma("application_id"), connection.pragma("user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    deadline = time.monotonic() + PREPARE_SECONDS
+    while True:
+        if users.try_share():
+            if _format(connection) == FORMAT_VERSION:
+                return
+            users.release()
+        if users.try_acquire():
+            _upgrade(connection, _format(connection))
+            users.release()
+        elif time.monotonic() > deadline:
+            raise Unavailable("another process has the data directory open and keeps its tables from being changed")
+        else:
+            time.sleep(0.002)
+
+
+def _format(connection: apsw.Connection) -> int:
+    """The version of the tables, 0 if there are none. Raises `UsageError` if they are not for us."""
+    with connection:  # one view, whoever else is at it
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+        application, version = connection.pragma("application_id"), connection.pragma("user_version")
     if tables == 0:
-        connection.pragma("page_size", PAGE_BYTES)
-        if connection.pragma("journal_mode", "wal") != "wal":
-            raise StorageFailed("the data directory does not allow SQLite's write-ahead log; use a local disk")
-        _run(connection, _TABLES, FORMAT_VERSION)
-        return
-    if application != APPLICATION_ID:
+        return 0
+    if application != APPLICATION_ID or version < 1:
         raise UsageError("the database in the data directory was not made by Perdure; choose another directory")
     if version > FORMAT_VERSION:
         raise UsageError(
             f"the data directory has format version {version}, this Perdure knows up to {FORMAT_VERSION}; "
             "use a newer Perdure"
         )
-    for step in range(version, FORMAT_VERSION):
-        _run(connection, _MIGRATIONS[step], step + 1)
+    return int(version)
+
+
+def _upgrade(connection: apsw.Connection, version: int) -> None:
+    if version == 0:
+        connection.pragma("page_size", PAGE_BYTES)
+        if connection.pragma("journal_mode", "wal") != "wal":
+            raise StorageFailed("the data directory does not allow SQLite's write-ahead log; use a local disk")
+        _run(connection, _TABLES, FORMAT_VERSION)
+    else:
+        for step in range(version, FORMAT_VERSION):
+            _run(connection, _MIGRATIONS[step], step + 1)
 
 
 def _run(connection: apsw.Connection, script: str, version: int) -> None:

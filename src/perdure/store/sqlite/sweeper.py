@@ -12,16 +12,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Final, cast
 
-import apsw
-
 from ...errors import PerdureError
-from ...model.configs import ResolvedStreamConfig
 from ..catalogue import StreamId
 from .catalogue_rows import decode_stream_config
 from .locks import FileLock
+from .schema import MAX_I64, saturated
 from .writer import WriteContext
 
 logger = logging.getLogger("perdure.store.sqlite")
@@ -29,20 +27,29 @@ logger = logging.getLogger("perdure.store.sqlite")
 SWEEP_SECONDS: Final = 60.0
 """Between two rounds, with a jitter of a tenth; a trim or a deletion starts one at once."""
 
+BUSY_SECONDS: Final = 1.0
+"""Until the next try while another process sweeps: it may have looked just before there was work for us."""
+
 STEP_STREAMS: Final = 32
-STEP_BLOCKS: Final = 64
-"""Blocks removed in one transaction: at most about 64 MiB of pages to free."""
+STEP_BLOCKS: Final = 256
+STEP_BYTES: Final = 4 * 1024 * 1024
+"""What one transaction removes at most: it holds up the appends that share it, by a few milliseconds."""
 
 _DUE: Final = (
-    "SELECT t.stream_id, t.tail, t.trim_point, t.written_ms, s.config, s.deleted_at IS NOT NULL "
+    "SELECT t.stream_id, t.trim_point, t.written_ms, s.config, s.deleted_at IS NOT NULL "
     "FROM stream_state t JOIN stream s USING (stream_id) "
     "WHERE t.sweep_due_ms <= ? ORDER BY t.sweep_due_ms LIMIT ?"
 )
-_OLDEST: Final = "SELECT commit_id, end_seq, expires_ms FROM block WHERE stream_id = ? ORDER BY start_seq LIMIT ?"
+_OLDEST: Final = (
+    "SELECT start_seq, end_seq, expires_ms, metered_bytes FROM block WHERE stream_id = ? ORDER BY start_seq LIMIT ?"
+)
+_EARLY: Final = (
+    "SELECT start_seq, expires_ms, metered_bytes FROM block WHERE stream_id = ? AND early ORDER BY expires_ms LIMIT ?"
+)
 
 
 class Sweeper:
-    """Owns the sweeping task and the badge that lets one process sweep."""
+    """Owns the sweeping task, and the badge that lets one process sweep at a time."""
 
     def __init__(self, badge: FileLock, submit: Callable[[Callable[[WriteContext], bool]], Awaitable[bool]]) -> None:
         self._badge = badge
@@ -62,18 +69,23 @@ class Sweeper:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        self._badge.close()
 
     async def _run(self) -> None:
         while True:
-            if self._badge.try_acquire():  # kept once it is ours
-                await self._round()
+            self._wake.clear()
+            if self._badge.try_acquire():
+                try:
+                    await self._round()
+                finally:
+                    self._badge.release()
+                pause = SWEEP_SECONDS * random.uniform(0.9, 1.1)
+            else:
+                pause = BUSY_SECONDS
             try:
-                async with asyncio.timeout(SWEEP_SECONDS * random.uniform(0.9, 1.1)):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
-                pass
-            self._wake.clear()
+                continue
 
     async def _round(self) -> None:
         try:
@@ -81,58 +93,103 @@ class Sweeper:
                 pass
         except PerdureError as exc:
             logger.warning("sweeping failed and is tried again in a minute: %s", exc)
+        except Exception:
+            logger.exception("sweeping failed and is tried again in a minute")
+
+
+class _Allowance:
+    """How much a step may still remove."""
+
+    def __init__(self) -> None:
+        self.blocks = STEP_BLOCKS
+        self._bytes = STEP_BYTES
+
+    def spend(self, size: int) -> None:
+        self.blocks -= 1
+        self._bytes -= size
+
+    @property
+    def spent(self) -> bool:
+        return self.blocks <= 0 or self._bytes <= 0
 
 
 def sweep_step(context: WriteContext) -> bool:
     """Do one small piece of work; True if more may be waiting."""
     basins = _close_streams_of_deleted_basins(context)
     rows = context.connection.execute(_DUE, (context.now_ms, STEP_STREAMS)).fetchall()
+    allowance = _Allowance()
     for row in rows:
-        stream, tail, trim_point, written_ms, config, deleted = cast(tuple[int, int, int, int, bytes, int], row)
+        stream, trim_point, written_ms, config, deleted = cast(tuple[int, int, int, bytes, int], row)
         stream_id = StreamId(stream)
         if deleted:
-            _purge(context, stream_id)
+            _purge(context, stream_id, allowance)
         else:
-            _sweep_stream(context, stream_id, trim_point, written_ms, decode_stream_config(config))
+            delete_after = decode_stream_config(config).delete_on_empty_secs
+            _sweep_stream(context, stream_id, trim_point, written_ms, delete_after, allowance)
         context.forget(stream_id)
+        if allowance.spent:
+            break
     return bool(rows) or basins
 
 
-def _remove_oldest(context: WriteContext, stream_id: StreamId, trim_point: int) -> tuple[bool, int | None]:
-    """Remove a few unreadable blocks; tells whether any is left, and when the next one expires."""
-    removable: list[int] = []
-    for row in context.connection.execute(_OLDEST, (stream_id, STEP_BLOCKS + 1)):
-        commit_id, end_seq, expires_ms = cast(tuple[int, int, int | None], row)
-        expired = expires_ms is not None and expires_ms <= context.now_ms
-        if not expired and end_seq > trim_point:
-            _delete_blocks(context.connection, removable)
-            return True, expires_ms
-        removable.append(commit_id)
-    _delete_blocks(context.connection, removable[:STEP_BLOCKS])
-    return len(removable) > STEP_BLOCKS, 0 if len(removable) > STEP_BLOCKS else None
+def _remove_oldest(
+    context: WriteContext, stream_id: StreamId, trim_point: int, allowance: _Allowance
+) -> tuple[bool, int | None]:
+    """Remove unreadable blocks from the front; tells whether any block is left, and when the next one is due."""
+    below: int | None = None
+    holds_blocks, due = False, None
+    rows = context.connection.execute(_OLDEST, (stream_id, allowance.blocks + 1)).fetchall()
+    for row in rows:
+        start_seq, end_seq, expires_ms, size = cast(tuple[int, int, int | None, int], row)
+        if allowance.spent:
+            holds_blocks, due = True, 0
+            break
+        if end_seq > trim_point and (expires_ms is None or expires_ms > context.now_ms):
+            holds_blocks, due = True, expires_ms
+            break
+        allowance.spend(size)
+        below = start_seq
+    if below is not None:
+        context.connection.execute("DELETE FROM block WHERE stream_id = ? AND start_seq <= ?", (stream_id, below))
+    return holds_blocks, due
 
 
-def _delete_blocks(connection: apsw.Connection, commit_ids: list[int]) -> None:
-    if commit_ids:
-        marks = ",".join("?" * len(commit_ids))
-        connection.execute(f"DELETE FROM block WHERE commit_id IN ({marks})", commit_ids)
+def _remove_early(context: WriteContext, stream_id: StreamId, allowance: _Allowance) -> int | None:
+    """Remove blocks that expired before older ones of their stream; tells when the next one is due."""
+    connection = context.connection
+    rows = connection.execute(_EARLY, (stream_id, max(allowance.blocks, 0) + 1)).fetchall()
+    for row in rows:
+        start_seq, expires_ms, size = cast(tuple[int, int, int], row)
+        if allowance.spent or expires_ms > context.now_ms:
+            return 0 if expires_ms <= context.now_ms else expires_ms
+        connection.execute("DELETE FROM block WHERE stream_id = ? AND start_seq = ?", (stream_id, start_seq))
+        allowance.spend(size)
+    return None
 
 
 def _sweep_stream(
-    context: WriteContext, stream_id: StreamId, trim_point: int, written_ms: int, config: ResolvedStreamConfig
+    context: WriteContext,
+    stream_id: StreamId,
+    trim_point: int,
+    written_ms: int,
+    delete_after_secs: int,
+    allowance: _Allowance,
 ) -> None:
-    holds_blocks, due = _remove_oldest(context, stream_id, trim_point)
-    if not holds_blocks and config.delete_on_empty_secs:
-        due = written_ms + config.delete_on_empty_secs * 1000
+    holds_blocks, due = _remove_oldest(context, stream_id, trim_point, allowance)
+    if holds_blocks:
+        early = _remove_early(context, stream_id, allowance)
+        due = early if due is None else min(due, due if early is None else early)
+    elif delete_after_secs:
+        due = saturated(written_ms + delete_after_secs * 1000)
         if due <= context.now_ms:
             _mark_deleted(context, stream_id)
             return
     context.connection.execute("UPDATE stream_state SET sweep_due_ms = ? WHERE stream_id = ?", (due, stream_id))
 
 
-def _purge(context: WriteContext, stream_id: StreamId) -> None:
+def _purge(context: WriteContext, stream_id: StreamId, allowance: _Allowance) -> None:
     """A step of a deletion: blocks first, and with the last of them the name, which is free then."""
-    holds_blocks, _ = _remove_oldest(context, stream_id, 2**63 - 1)
+    holds_blocks, _ = _remove_oldest(context, stream_id, MAX_I64, allowance)
     if holds_blocks:
         return
     context.connection.execute("DELETE FROM stream_state WHERE stream_id = ?", (stream_id,))
@@ -140,7 +197,7 @@ def _purge(context: WriteContext, stream_id: StreamId) -> None:
 
 
 def _mark_deleted(context: WriteContext, stream_id: StreamId) -> None:
-    now = datetime.fromtimestamp(context.now_ms / 1000, timezone.utc).isoformat()
+    now = datetime.fromtimestamp(context.now_ms / 1000, UTC).isoformat()
     context.group.close_stream(stream_id, context.now_ms)
     context.connection.execute("UPDATE stream SET deleted_at = ? WHERE stream_id = ?", (now, stream_id))
     context.forget(stream_id)
@@ -159,6 +216,6 @@ def _close_streams_of_deleted_basins(context: WriteContext) -> bool:
             _mark_deleted(context, StreamId(cast(int, stream_id)))
         if live:
             worked = True
-        elif connection.execute("SELECT count(*) FROM stream WHERE basin_id = ?", (basin_id,)).get == 0:
+        elif not connection.execute("SELECT EXISTS (SELECT 1 FROM stream WHERE basin_id = ?)", (basin_id,)).get:
             connection.execute("DELETE FROM basin WHERE basin_id = ?", (basin_id,))
     return worked

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias, cast
@@ -16,34 +17,56 @@ from typing import Final, TypeAlias, cast
 import apsw
 
 from ..catalogue import StreamId
-from ..hub import Hub
+from ..hub import MAILBOX_BLOCKS, Hub
 from ..sequencing import Block
-from .doorbell import Bell, BellDirectory, Ringer
+from .doorbell import Bell, Ringer
+from .schema import from_i64
 
 logger = logging.getLogger("perdure.store.sqlite")
 
 POLL_SECONDS: Final = 0.05
 """How long a commit of another process can go unnoticed when its ring was lost."""
 
+HANGING_SECONDS: Final = 2.0
+"""The bell stays out this long after the last follower, since the next one is often near."""
+
 _ROWS: Final = 512
+_HANDED_BYTES: Final = 4 * 1024 * 1024
+"""Of blocks that are read ahead for followers in one look; beyond it they read by themselves."""
+
+_MAX_RANGES: Final = 1024
 
 _NewRow: TypeAlias = tuple[int, int, int, int, int, int, int, int | None]
+
+_HEAD: Final = "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'block'), 0)"
+"""The last commit id that was given out; its block may be gone already."""
 
 _NEW: Final = (
     "SELECT commit_id, stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms "
     "FROM block WHERE commit_id > ? ORDER BY commit_id LIMIT ?"
 )
+_BODY: Final = (
+    "SELECT body FROM block WHERE commit_id = ?1 AND "
+    "(SELECT deleted_at IS NULL FROM stream s WHERE s.stream_id = block.stream_id)"
+)
+
+
+def newest_commit(connection: apsw.Connection) -> int:
+    """The highest commit id so far."""
+    return cast(int, connection.execute(_HEAD).get)
 
 
 class LocalCommits:
-    """The commit ids of this process's own groups, which its followers have been given already.
+    """The commit ids of this process's own groups, which its followers are given without the watcher.
 
-    Shared by the event loop, which adds, and the watcher, which takes; the lock is held for moments.
+    Shared by the writer's thread, which adds, and the watcher, which takes; the lock is held for moments.
+    If there are too many ranges, the oldest are forgotten: those blocks are handed over once more, and
+    followers pass over what they have.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ranges: deque[tuple[int, int]] = deque()
+        self._ranges: deque[tuple[int, int]] = deque(maxlen=_MAX_RANGES)
 
     def add(self, first: int, last: int) -> None:
         with self._lock:
@@ -59,31 +82,30 @@ class LocalCommits:
                 seen = max(seen, self._ranges.popleft()[1])
         return seen
 
-    def clear(self) -> None:
-        with self._lock:
-            self._ranges.clear()
-
 
 class Watcher:
-    """Owns the bell and the watching thread, while there are followers."""
+    """Owns the bell and the watching thread, which starts with the first follower."""
 
     def __init__(
         self,
         connect: Callable[[], apsw.Connection],
-        directory: BellDirectory,
+        bell: Bell,
         ringer: Ringer,
         loop: asyncio.AbstractEventLoop,
+        *,
+        seen: int,
     ) -> None:
         self._connect = connect
-        self._directory = directory
+        self._bell = bell
         self._ringer = ringer
         self._loop = loop
+        self._seen = seen
+        """Commits up to this one need no more looking at."""
+        self._version = -1
         self._hub = Hub(self._first_follower, self._last_follower)
         self._local = LocalCommits()
         self._active = False
         self._stopping = False
-        self._idle = threading.Event()
-        self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -91,86 +113,117 @@ class Watcher:
         return self._hub
 
     def note_local(self, first_commit_id: int, last_commit_id: int) -> None:
-        """A group of this process is durable and was published. On the event loop."""
-        if self._active:
-            self._local.add(first_commit_id, last_commit_id)
+        """A group of this process is durable and is being published. On the writer's thread."""
+        self._local.add(first_commit_id, last_commit_id)
 
     def _first_follower(self) -> None:
-        self._local.clear()
         self._active = True
         if self._thread is None:
-            self._bell = Bell(self._directory)
-            self._ringer.own = self._bell.name
             self._thread = threading.Thread(target=self._run, name="perdure-watcher", daemon=True)
             self._thread.start()
         else:
-            self._poke()
+            self._bell.poke()
 
     def _last_follower(self) -> None:
         self._active = False
 
-    def _poke(self) -> None:
-        if self._bell is not None:
-            self._bell.poke()
-
     async def close(self) -> None:
         self._stopping = True
-        self._poke()
         if self._thread is not None:
+            self._bell.poke()
             await asyncio.to_thread(self._thread.join)
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
 
     # On the watcher's thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        bell = self._bell
-        assert bell is not None, "the bell hangs before the thread starts"
         try:
             connection = self._connect()
         except apsw.Error:
             logger.exception("following other processes is not possible; followers see only this one's appends")
             return
-        seen, version, was_active = 0, -1, False
-        while not self._stopping:
-            active = self._active
-            try:
-                if active and not was_active:
-                    seen = connection.execute("SELECT ifnull(max(commit_id), 0) FROM block").get
-                    # A follower may have looked before this, and missed what came in between.
-                    self._on_loop(self._hub.nudge)
-                if active:
-                    current = connection.execute("PRAGMA data_version").get
-                    if current != version:
-                        version = current
-                        seen = self._look(connection, self._local.skip_from(seen))
-            except apsw.Error as exc:
-                logger.warning("looking for other processes' appends failed: %s", exc)
-            was_active = active
-            bell.wait(POLL_SECONDS if active else None)
-        connection.close()
+        watched, last_watched = False, 0.0
+        try:
+            while not self._stopping:
+                if self._active:
+                    watched, last_watched = self._watch(connection, watched), time.monotonic()
+                    self._bell.wait(POLL_SECONDS)
+                else:
+                    watched = False
+                    if self._bell.name and time.monotonic() >= last_watched + HANGING_SECONDS:
+                        self._ringer.own = ""
+                        self._bell.take_in()
+                    self._bell.wait(HANGING_SECONDS if self._bell.name else None)
+        finally:
+            self._bell.take_in()
+            connection.close()
 
-    def _look(self, connection: apsw.Connection, seen: int) -> int:
-        """Hand over what is new above `seen`; gives the highest commit id seen now."""
-        followed = self._hub.followed()
-        blocks: list[tuple[StreamId, Block]] = []
+    def _watch(self, connection: apsw.Connection, watched: bool) -> bool:
+        """One look; tells whether everything up to it is known now."""
+        try:
+            if not watched:
+                self._bell.hang_out()
+                self._ringer.own = self._bell.name
+                self._catch_up(connection)
+            version = connection.execute("PRAGMA data_version").get
+            if version != self._version:
+                self._look(connection)
+                self._version = version  # only now: a look that failed is made up for
+        except apsw.Error as exc:
+            logger.warning("looking for other processes' appends failed: %s", exc)
+            return False
+        return True
+
+    def _catch_up(self, connection: apsw.Connection) -> None:
+        """After a time without followers: those of now may have missed what others committed meanwhile."""
+        head = newest_commit(connection)
+        if head > self._local.skip_from(self._seen):
+            self._on_loop(self._hub.nudge)
+        self._seen = self._local.skip_from(head)
+
+    def _look(self, connection: apsw.Connection) -> None:
+        """Hand over what is new."""
         while True:
-            rows = connection.execute(_NEW, (seen, _ROWS)).fetchall()
-            for row in rows:
-                commit_id, stream, start, end, last, metered, stored, expires = cast(_NewRow, row)
-                seen = commit_id
-                if StreamId(stream) not in followed:
-                    continue
-                body = connection.execute("SELECT body FROM block WHERE commit_id = ?", (commit_id,)).get
-                if body is not None:  # it may have been trimmed since
-                    block = Block(start, end, last, metered, stored, expires, cast(bytes, body))
-                    blocks.append((StreamId(stream), block))
-            if len(rows) < _ROWS:
-                break
-        if blocks:
-            self._on_loop(lambda: self._hub.publish(blocks))
-        return self._local.skip_from(seen)
+            seen = self._local.skip_from(self._seen)
+            head = newest_commit(connection)
+            if head <= seen:
+                self._seen = seen
+                return
+            rows = cast(list[_NewRow], connection.execute(_NEW, (seen, _ROWS)).fetchall())
+            # Whoever begins to follow after this reads a tail that knows of these rows.
+            followed = self._hub.followed()
+            full = len(rows) == _ROWS
+            last = rows[-1][0] if full else max(head, rows[-1][0] if rows else 0)
+            self._hand_over(connection, [row for row in rows if StreamId(row[1]) in followed])
+            if last - seen > len(rows):
+                # Some were removed again already, perhaps with their streams.
+                self._on_loop(self._hub.nudge)
+            self._seen = self._local.skip_from(last)
+            if not full:
+                return
+
+    def _hand_over(self, connection: apsw.Connection, rows: list[_NewRow]) -> None:
+        blocks: list[tuple[StreamId, Block]] = []
+        look: set[StreamId] = set()
+        counts: dict[StreamId, int] = {}
+        size = 0
+        for commit_id, stream, start, end, last, metered, stored, expires in rows:
+            stream_id = StreamId(stream)
+            size += metered
+            counts[stream_id] = counts.get(stream_id, 0) + 1
+            body = None
+            if size <= _HANDED_BYTES and counts[stream_id] <= MAILBOX_BLOCKS:
+                body = connection.execute(_BODY, (commit_id,)).get
+            if body is None:  # too much, or it was trimmed, or the stream deleted
+                look.add(stream_id)
+            else:
+                block = Block(start, end, from_i64(last), metered, stored, expires, cast(bytes, body))
+                blocks.append((stream_id, block))
+        if rows:
+            self._on_loop(lambda: self._publish(blocks, look))
+
+    def _publish(self, blocks: list[tuple[StreamId, Block]], look: set[StreamId]) -> None:
+        self._hub.publish(blocks)
+        self._hub.nudge(look)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         try:

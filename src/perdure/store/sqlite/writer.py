@@ -8,10 +8,10 @@ of the catalogue and the sweeper's work come to it as jobs.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -22,9 +22,11 @@ from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
 from ..sequencing import Block
-from .failures import is_fatal, translate
+from .checkpoint import Checkpointer
+from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
 from .locks import Turnstile
+from .schema import keep_log_on_close
 
 T = TypeVar("T")
 
@@ -33,6 +35,9 @@ logger = logging.getLogger("perdure.store.sqlite")
 MAX_GROUP_ITEMS: Final = 4096
 MAX_GROUP_BYTES: Final = 8 * 1024 * 1024
 """Metered bytes after which a group is closed, so that one transaction does not hold up the next for long."""
+
+TURN_SECONDS: Final = 10.0
+"""How long the turn may not come before callers are told: longer than any process needs that is not stopped."""
 
 CLOSE_SECONDS: Final = 30.0
 """How long `close` waits for the thread; only a stopped process that holds the turnstile makes it longer."""
@@ -59,7 +64,7 @@ class _Job(Generic[T]):
 
 
 class _Stop:
-    pass
+    """The end of the queue."""
 
 
 class WriteContext:
@@ -76,12 +81,16 @@ class WriteContext:
         self._cache.forget(stream_id)
 
 
+_Item: TypeAlias = "_Append | _Job[object]"
+_Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
+
+
 class Committed:
     """What a group made durable, handed to the event loop in one piece."""
 
     __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "sweep")
 
-    def __init__(self, outcomes: list[tuple[asyncio.Future[object], object]], group: Group) -> None:
+    def __init__(self, outcomes: list[_Outcome], group: Group) -> None:
         self.outcomes = outcomes
         self.blocks: list[tuple[StreamId, Block]] = group.blocks
         self.deleted = group.deleted
@@ -90,38 +99,39 @@ class Committed:
         self.sweep = group.sweep
 
 
-_Item: TypeAlias = "_Append | _Job[object] | _Stop"
-
-
 class Writer:
-    """Owns the write connection and its thread; `close` ends both.
+    """Owns the thread that writes, and from `start` on the write connection; `close` ends the thread.
 
-    `on_commit` runs on the event loop after every group, before its answers are given;
-    `after_commit` runs on the thread, to ring the other processes' bells.
+    `after_commit` runs on the thread right after a group that wrote blocks, `on_commit` on the event loop
+    after every group, before its answers are given.
     """
 
     def __init__(
         self,
         connection: apsw.Connection,
         turnstile: Turnstile,
+        checkpointer: Checkpointer,
         *,
         loop: asyncio.AbstractEventLoop,
         now_ms: Callable[[], int],
-        on_commit: Callable[[Committed], None],
         after_commit: Callable[[Committed], None],
-        checkpoint_due: Callable[[], bool],
+        on_commit: Callable[[Committed], None],
     ) -> None:
         self._connection = connection
         self._turnstile = turnstile
+        self._checkpointer = checkpointer
         self._loop = loop
         self._now_ms = now_ms
-        self._on_commit = on_commit
         self._after_commit = after_commit
-        self._checkpoint_due = checkpoint_due
+        self._on_commit = on_commit
         self._cache = StateCache()
-        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | _Stop] = queue.SimpleQueue()
         self._failure: PerdureError | None = None
         self._closing = False
+        self._in_hand: list[_Item] = []
+        self._waiting = False
+        self._turns = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="perdure-writer", daemon=True)
 
     def start(self) -> None:
@@ -129,153 +139,249 @@ class Writer:
 
     def append(self, stream_id: StreamId, batch: AppendInput, lane: Lane | None) -> asyncio.Future[AppendAck]:
         future: asyncio.Future[AppendAck] = self._loop.create_future()
-        if self._closing:
-            future.set_exception(_closed())
-        else:
-            self._queue.put(_Append(stream_id, batch, lane, future))
+        self._enqueue(_Append(stream_id, batch, lane, future), future)
         return future
 
     def submit(self, run: Callable[[WriteContext], T]) -> asyncio.Future[T]:
         """Run a job inside a transaction; what it raises is its answer and undoes what it did."""
         future: asyncio.Future[T] = self._loop.create_future()
-        if self._closing:
-            future.set_exception(_closed())
-        else:
-            self._queue.put(_Job(run, future))  # type: ignore[arg-type]  # futures are invariant; the item only carries it
+        self._enqueue(_Job(run, future), future)  # type: ignore[arg-type]  # futures are invariant; the item only carries it
         return future
 
-    async def close(self) -> None:
-        """Answer what waits, then end the thread. Raises `Unavailable` if it does not end in time."""
+    def _enqueue(self, item: _Item, future: asyncio.Future[T]) -> None:
+        if self._closing:
+            future.set_exception(Unavailable("the store is closed"))
+            return
+        self._queue.put(item)
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(TURN_SECONDS, self._check_turns, self._turns)
+
+    async def close(self) -> bool:
+        """Answer what waits, then end the thread. False if it could not end, because its turn never came."""
         if not self._closing:
             self._closing = True
             self._queue.put(_Stop())
-        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
-        if self._thread.is_alive():
-            raise Unavailable(
-                f"the writer did not finish within {CLOSE_SECONDS:.0f} s; another process that holds the write "
-                "lock may be stopped"
-            )
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+        ended = not self._thread.is_alive()
+        if not ended:
+            self._refuse_waiting()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        return ended
+
+    def fail(self, exc: apsw.Error) -> None:
+        """Refuse to write from now on, after a failure elsewhere that leaves the disk unknown. Any thread."""
+        self._stop_writing(translate(exc, "checkpointing the store"))
+
+    # On the event loop --------------------------------------------------------------------------------
+
+    def _settle(self, committed: Committed) -> None:
+        try:
+            self._on_commit(committed)
+        finally:
+            for future, outcome in committed.outcomes:
+                if future.done():
+                    continue  # the caller went away
+                if isinstance(outcome, BaseException):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    def _check_turns(self, turns_then: int) -> None:
+        """Some time after an item was queued: is the thread still getting its turns?"""
+        self._alarm = None
+        if self._waiting and self._turns == turns_then:
+            self._refuse_waiting()
+        elif self._waiting or not self._queue.empty():
+            self._alarm = self._loop.call_later(TURN_SECONDS, self._check_turns, self._turns)
+
+    def _refuse_waiting(self) -> None:
+        """Answer everybody, since another process keeps the turn; what is done by then is not written."""
+        items, stop = [item for item in self._in_hand if not item.future.done()], False
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if isinstance(item, _Stop):
+                stop = True
+            else:
+                items.append(item)
+        if stop:
+            self._queue.put(_Stop())
+        failure = Unavailable(
+            f"another process has kept the turn to write for over {TURN_SECONDS:.0f} s; it may be stopped"
+        )
+        logger.error("%d calls are refused: %s", len(items), failure)
+        for item in items:
+            if isinstance(item, _Append) and item.lane is not None:
+                item.lane.failure = item.lane.failure or failure
+            if not item.future.done():
+                item.future.set_exception(copy.copy(failure))
 
     # On the writer's thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
-            first = self._queue.get()  # no time-out: `close` puts a stop
-            items: list[_Append | _Job[object]] = []
-            size = 0
-            item: _Item = first
-            while True:
-                if isinstance(item, _Stop):
-                    stopping = True
-                    break
-                items.append(item)
-                if isinstance(item, _Append):
-                    size += item.batch.metered_bytes
-                if len(items) >= MAX_GROUP_ITEMS or size >= MAX_GROUP_BYTES:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
+            items, stopping = self._take()
             if items:
                 self._commit(items)
-        self._connection.close()
+            if not stopping and self._checkpointer.due():
+                self._finish_checkpoint()
 
-    def _commit(self, items: list[_Append | _Job[object]]) -> None:
-        group = Group(self._connection, self._cache)
-        outcomes: list[tuple[asyncio.Future[object], object]] = []
+    def _take(self) -> tuple[list[_Item], bool]:
+        """Wait for an item, then take what else is there, within the bounds of a group."""
+        items: list[_Item] = []
+        size = 0
+        item = self._queue.get()  # no time-out: `close` puts a stop
+        while not isinstance(item, _Stop):
+            items.append(item)
+            if isinstance(item, _Append):
+                size += item.batch.metered_bytes
+            if len(items) >= MAX_GROUP_ITEMS or size >= MAX_GROUP_BYTES:
+                return items, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return items, False
+        return items, True
+
+    def _commit(self, items: list[_Item]) -> None:
         failure = self._failure
         if failure is None:
+            group = Group(self._connection, self._cache)
             try:
-                with self._turnstile:
-                    outcomes = self._transact(items, group)
-                    self._finish_checkpoint()
+                committed = self._in_turn(items, group)
             except apsw.Error as exc:
                 failure = self._give_up(exc)
+            except OSError as exc:  # the turnstile's files
+                failure = translate_os(exc, "waiting for the turn to write")
             except Exception as exc:  # a defect: the group is undone and everybody is told
                 logger.exception("the writer failed")
                 failure = StorageFailed(f"the writer failed: {exc!r}")
-                self._roll_back()
         if failure is not None:
-            group = Group(self._connection, self._cache)
-            outcomes = [(item.future, failure) for item in items]  # type: ignore[misc]  # invariant
-            for item in items:
-                _fail_lane(item, failure)
-        committed = Committed(outcomes, group)
+            committed = self._refused(items, failure)
         try:
             self._loop.call_soon_threadsafe(self._settle, committed)
         except RuntimeError:
-            logger.warning("the event loop was closed before the store; %d answers are lost", len(outcomes))
-        if committed.first_commit_id is not None:
-            self._after_commit(committed)
+            logger.warning("the event loop was closed before the store; %d answers are lost", len(items))
 
-    def _finish_checkpoint(self) -> None:
-        """Copy the log to its end, if it is due; nobody else writes now, so that it can be used anew.
-
-        It comes after the commit, whose answers stand whatever happens here.
-        """
-        if not self._checkpoint_due():
-            return
+    def _in_turn(self, items: list[_Item], group: Group) -> Committed:
+        self._in_hand = items
+        self._take_turn()
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.BusyError:
-            logger.debug("another connection is checkpointing")
-        except apsw.Error as exc:
-            self._give_up(exc)
+            self._in_hand = []
+            committed = self._transact(items, group)
+            if committed.first_commit_id is not None:
+                self._after_commit(committed)
+            return committed
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._turnstile.leave()
 
-    def _transact(
-        self, items: list[_Append | _Job[object]], group: Group
-    ) -> list[tuple[asyncio.Future[object], object]]:
+    def _take_turn(self) -> None:
+        self._waiting = True
+        try:
+            self._turnstile.enter()
+        finally:
+            self._waiting = False
+        self._turns += 1
+
+    def _transact(self, items: list[_Item], group: Group) -> Committed:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         self._cache.validate(connection.execute("PRAGMA data_version").get)
-        outcomes: list[tuple[asyncio.Future[object], object]] = []
+        outcomes: list[_Outcome] = []
+        ended: dict[Lane, PerdureError] = {}
         for item in items:
             outcome: object
+            lane = item.lane if isinstance(item, _Append) else None
+            if lane is None:
+                if item.future.done():
+                    continue  # withdrawn, or told that its turn did not come
+            elif (failure := lane.failure or ended.get(lane)) is not None:
+                outcomes.append((item.future, failure))  # type: ignore[arg-type]  # invariant
+                continue
             if isinstance(item, _Append):
-                if item.lane is None:
-                    if item.future.cancelled():
-                        continue
-                elif item.lane.failure is not None:
-                    outcomes.append((item.future, item.lane.failure))  # type: ignore[arg-type]  # invariant
-                    continue
-                try:
-                    outcome = group.append(item.stream_id, item.batch, self._now_ms())
-                except PerdureError as exc:
-                    _fail_lane(item, exc)
-                    outcome = exc
+                outcome = self._append(item, group)
+                if lane is not None and isinstance(outcome, PerdureError):
+                    ended[lane] = outcome
             else:
                 outcome = self._run_job(item, group)
             outcomes.append((item.future, outcome))  # type: ignore[arg-type]  # invariant
         group.flush()
         connection.execute("COMMIT")
-        return outcomes
+        for lane, failure in ended.items():
+            lane.failure = failure
+        return Committed(outcomes, group)
+
+    def _append(self, item: _Append, group: Group) -> AppendAck | PerdureError:
+        try:
+            return group.append(item.stream_id, item.batch, self._now_ms())
+        except PerdureError as exc:
+            return exc
+        except apsw.Error:
+            raise
+        except Exception as exc:  # a defect: sequencing is pure, so it concerns this batch alone
+            logger.exception("a batch could not be sequenced")
+            return StorageFailed(f"the batch could not be sequenced: {exc!r}")
 
     def _run_job(self, job: _Job[object], group: Group) -> object:
-        group.flush()
+        mark = group.mark()
         self._connection.execute("SAVEPOINT job")
         try:
             outcome = job.run(WriteContext(self._connection, group, self._cache, self._now_ms()))
-        except PerdureError as exc:
+            group.flush()
+        except apsw.Error:
+            raise
+        except Exception as exc:  # the answer of whoever gave the job
             self._connection.execute("ROLLBACK TO job")
-            self._cache.clear()
+            group.undo_to(mark)
             outcome = exc
         self._connection.execute("RELEASE job")
         return outcome
 
+    def _refused(self, items: list[_Item], failure: PerdureError) -> Committed:
+        outcomes: list[_Outcome] = []
+        for item in items:
+            told = copy.copy(failure)  # each caller raises its own, with its own traceback
+            if isinstance(item, _Append) and item.lane is not None:
+                told = item.lane.failure = item.lane.failure or told
+            outcomes.append((item.future, told))  # type: ignore[arg-type]  # invariant
+        return Committed(outcomes, Group(self._connection, self._cache))
+
+    def _finish_checkpoint(self) -> None:
+        """Between two groups, inside the turnstile: nobody else writes, so the log's end can be reached."""
+        if self._failure is not None:
+            return
+        try:
+            self._take_turn()
+            try:
+                self._checkpointer.finish(self._connection)
+            finally:
+                self._turnstile.leave()
+        except apsw.Error as exc:
+            if is_fatal(exc):
+                self.fail(exc)
+            else:
+                logger.warning("copying the write-ahead log failed: %s", exc)
+        except OSError as exc:
+            logger.warning("copying the write-ahead log failed: %s", exc)
+
     def _give_up(self, exc: apsw.Error) -> PerdureError:
-        """Undo the group. After a failed write or sync the engine stays refused until it is opened anew."""
+        """After a failed write or sync the engine stays refused until it is opened anew."""
         failure = translate(exc, "writing to the store")
-        if is_fatal(exc):
-            failure = StorageFailed(
+        return self._stop_writing(failure) if is_fatal(exc) else failure
+
+    def _stop_writing(self, failure: PerdureError) -> PerdureError:
+        if self._failure is None:
+            self._failure = StorageFailed(
                 f"{failure.message}; whether the last batches were kept is unknown, so this store refuses to go on: "
                 "close it and open it again"
             )
-            self._failure = failure
-            logger.error("the store stopped: %s", failure)
-        self._roll_back()
-        return failure
+            logger.error("the store stopped: %s", self._failure)
+        return self._failure
 
     def _roll_back(self) -> None:
         self._cache.clear()
@@ -285,23 +391,10 @@ class Writer:
             except apsw.Error as exc:
                 logger.error("rolling back failed: %s", exc)
 
-    # On the event loop --------------------------------------------------------------------------------
+    def let_log_be_copied(self) -> None:
+        """After `close`: closing the connection may copy the log for good, if all has been well.
 
-    def _settle(self, committed: Committed) -> None:
-        self._on_commit(committed)
-        for future, outcome in committed.outcomes:
-            if future.done():
-                continue  # the caller went away
-            if isinstance(outcome, BaseException):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-
-def _fail_lane(item: _Append | _Job[object], failure: PerdureError) -> None:
-    if isinstance(item, _Append) and item.lane is not None and item.lane.failure is None:
-        item.lane.failure = failure
-
-
-def _closed() -> Unavailable:
-    return Unavailable("the store is closed")
+        After a failed sync it must not: that would be the same sync, tried again.
+        """
+        if self._failure is None:
+            keep_log_on_close(self._connection, keep=False)
