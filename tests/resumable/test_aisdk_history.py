@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from perdure.model.records import SequencedRecord
 from perdure.resumable.aisdk_history import SessionFold
 from perdure.resumable.aisdk_user import MAX_USER_RECORD_BYTES, user_record_bodies
-from perdure.resumable.json_body import JsonObject, JsonValue, encode_body
+from perdure.resumable.json_body import MAX_DEPTH, JsonObject, JsonValue, encode_body, encode_record
 from tests.resumable.chunk_scripts import Script
 from tests.resumable.stock import objects
 
@@ -157,6 +157,18 @@ def test_what_is_no_chunk_is_passed_over() -> None:
     log.chunks(*said("a1", "x"))
     log.end()
     assert log.shown() == ["u1:one", "a1:x"]
+
+
+def test_the_deepest_output_does_not_break_the_answer() -> None:
+    output: JsonValue = None
+    for _ in range(MAX_DEPTH - 1):
+        output = [output]
+    log = Log()
+    log.claim()
+    log.add(encode_record(CALL))
+    log.add(encode_record({"type": "tool-output-available", "toolCallId": "c", "output": output}))
+    log.end()
+    assert encode_body(log.snapshot()).count(b"[") > MAX_DEPTH
 
 
 def test_records_outside_of_a_generation_are_nobodys() -> None:

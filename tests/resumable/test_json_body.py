@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import PerdureError
-from perdure.resumable.json_body import JsonValue, SourceError, encode_body, parse_body, parse_object
+from perdure.resumable.json_body import (
+    MAX_DEPTH,
+    JsonValue,
+    SourceError,
+    encode_body,
+    encode_record,
+    parse_body,
+    parse_object,
+)
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates, separators and control characters included
 JSON_VALUES: st.SearchStrategy[JsonValue] = st.recursive(
@@ -169,6 +177,19 @@ def test_what_a_browser_refuses_is_refused(text: bytes) -> None:
 
 def test_parsing_is_exact_where_browsers_round() -> None:
     assert parse_body("[9007199254740993,1e400]") == [9007199254740993, float("inf")]
+
+
+def test_what_a_record_may_nest_can_be_read_and_put_into_more() -> None:
+    padding = {"text": '"[[[[{{{{' * 200}
+    deepest = {"a": nested(MAX_DEPTH - 2), **padding}
+    body = encode_record(deepest)
+    assert parse_body(body) == deepest
+    assert parse_body(body.decode()) == deepest
+    too_deep = {"a": nested(MAX_DEPTH - 1), **padding}
+    with pytest.raises(SourceError, match="nested too deeply"):
+        encode_record(too_deep)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_body(encode_body(too_deep))
 
 
 def test_deep_nesting_is_a_value_error_and_no_crash() -> None:

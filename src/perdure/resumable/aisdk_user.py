@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from .chunks import SourceChunk
-from .json_body import JsonObject, encode_body, parse_object
+from .json_body import JsonObject, encode_body, encode_record, parse_object
 
 USER_RECORD_TYPE: Final = "data-perdure-user"
 MAX_USER_RECORD_BYTES: Final = 512 * 1024
@@ -51,7 +51,7 @@ def user_record_bodies(
     if message_id is not None:
         data["messageId"] = message_id
     whole = _record(data)
-    return [whole] if len(whole) <= MAX_USER_RECORD_BYTES else _split(encode_body(data).decode())
+    return [whole] if len(whole) <= MAX_USER_RECORD_BYTES else _split(encode_record(data).decode())
 
 
 def is_user_record(body: bytes) -> bool:
@@ -151,7 +151,7 @@ def new_message_id() -> str:
 
 
 def _record(data: JsonObject) -> bytes:
-    return encode_body({"type": USER_RECORD_TYPE, "transient": True, "data": data})
+    return encode_record({"type": USER_RECORD_TYPE, "transient": True, "data": data})
 
 
 def _split(text: str) -> list[bytes]:

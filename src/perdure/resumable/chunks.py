@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ..errors import ProtocolViolation
 from ..wire.sse import SseParser
-from .json_body import JsonObject, SourceError, dump_model, encode_body, parse_body
+from .json_body import JsonObject, SourceError, dump_model, encode_record, parse_body
 
 KeyStyle: TypeAlias = Literal["snake", "camel"]
 """How the field names of dataclasses are written: as they are, or as camelCase."""
@@ -79,7 +79,7 @@ class ItemReader:
             if accepted is None:
                 return None
             item = accepted
-        return SourceChunk(item, encode_body(item))
+        return SourceChunk(item, encode_record(item))
 
     def chunks(self, item: object) -> Iterator[SourceChunk]:
         """Whatever `item` holds; raises `SourceError` if it is nothing that the module's docstring names."""

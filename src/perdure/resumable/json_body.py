@@ -18,6 +18,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Final, NoReturn, TypeAlias
 
 import msgspec
@@ -31,8 +32,8 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 """A JSON object."""
 
 MAX_DEPTH: Final = 256
-"""How deep objects and lists may be nested. How deep Python gets depends on who calls, so without a limit of our own
-a value that was stored could later fail to be read, or to be put into a larger one."""
+"""How deep the objects and lists of a record may be nested. How deep Python gets depends on who calls, so without a
+limit of our own a value that was stored could later fail to be read, or to be put into a larger one."""
 
 
 class SourceError(PerdureError):
@@ -52,11 +53,17 @@ def encode_body(value: object) -> bytes:
         raise SourceError(_TOO_DEEP) from None
     except (TypeError, ValueError) as exc:
         raise SourceError(f"cannot be stored as JSON: {exc}") from exc
-    if len(body) > 2 * MAX_DEPTH and _is_too_deep(body):
-        raise SourceError(_TOO_DEEP)
     if b"\n" in body or b"\r" in body:
         # Encoders escape both inside text, so this is a `msgspec.Raw` with a layout of its own.
         return encode_body(parse_body(body))
+    return body
+
+
+def encode_record(value: object) -> bytes:
+    """`encode_body` for what is to be read back: raises `SourceError` also beyond `MAX_DEPTH`."""
+    body = encode_body(value)
+    if len(body) > 2 * MAX_DEPTH and _is_too_deep(body):
+        raise SourceError(_TOO_DEEP)
     return body
 
 
@@ -133,7 +140,10 @@ _encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 _decode: Final = msgspec.json.Decoder().decode
 
 _TOO_DEEP: Final = f"JSON is nested too deeply: more than {MAX_DEPTH} levels, or within itself"
-_BRACKET_OR_STRING: Final = re.compile(rb'[][{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\2\2\0\0")
+"""What a bracket does to the depth, plus one, since bytes cannot be negative."""
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 
 def _encode_escaped(value: object) -> bytes:
@@ -151,16 +161,8 @@ def _is_too_deep(text: bytes) -> bool:
     """Whether JSON text is nested deeper than `MAX_DEPTH`; most text has not even as many brackets."""
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
         return False
-    depth = 0
-    for match in _BRACKET_OR_STRING.finditer(text):
-        token = match[0]
-        if token in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif token in b"]}":
-            depth -= 1
-    return False
+    brackets = _STRING.sub(b"", text).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(step - 1 for step in brackets), default=0) > MAX_DEPTH
 
 
 def _without_nan(value: object) -> object:
