@@ -110,6 +110,7 @@ class Producer:
         self._changed = Bell()
         self._failure: BaseException | None = None
         self._closed = False
+        self._abandoned = False
 
     async def submit(self, record: AppendRecord) -> RecordTicket:
         """Take `record` into the next batch; wait only while the append session has no room.
@@ -142,14 +143,19 @@ class Producer:
     async def aclose(self) -> None:
         """`flush`, then let go of the stream; no record is taken any more. Idempotent.
 
-        Raises what ended the producer. Cancelling it drops what was not sent.
+        Raises what ended the producer, unless it was abandoned. Cancelling it abandons the rest.
         """
+        if self._abandoned:
+            return
         self._closed = True
         self._changed.ring()
         try:
             await self._flush()
+        except asyncio.CancelledError:
+            await self.abandon()
+            raise
         except BaseException:
-            await self._abandon()
+            await self._drop()
             raise
         self._cancel_timer()
         await self._await_pump()
@@ -165,7 +171,7 @@ class Producer:
         if exc is None:
             await self.aclose()
         else:
-            await self._abandon()
+            await self.abandon()
 
     def _take(self, record: AppendRecord) -> RecordTicket:
         joins = bool(self._open) and self._batcher.fits(record)
@@ -271,7 +277,15 @@ class Producer:
         if self._pump is not None:
             await asyncio.wait([self._pump])
 
-    async def _abandon(self) -> None:
+    async def abandon(self) -> None:
+        """Close without waiting: what was not sent is dropped, what was sent may be applied or not.
+
+        Tickets that wait raise `SessionClosed`. Never raises what ended the producer.
+        """
+        self._abandoned = True
+        await self._drop()
+
+    async def _drop(self) -> None:
         self._closed = True
         if self._failure is None:
             self._fail(SessionClosed("the producer was abandoned before this record was sent"))
