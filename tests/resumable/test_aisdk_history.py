@@ -1,7 +1,7 @@
 """Session logs of the AI SDK as histories."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.model.records import SequencedRecord
@@ -366,6 +366,7 @@ def long_log(seed: int) -> Log:
     return log
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), cuts=st.sets(st.integers(0, 200)), overlap=st.integers(0, 5))
 def test_a_fold_in_any_slices_is_the_fold_at_once(seed: int, cuts: set[int], overlap: int) -> None:
     log = long_log(seed)

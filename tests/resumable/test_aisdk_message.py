@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.resumable.aisdk_message import MessageFold
@@ -403,6 +403,7 @@ def test_nothing_counts_after_an_error() -> None:
     assert made == [{"type": "text", "text": "a", "state": "done"}]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.dictionaries(
@@ -428,6 +429,7 @@ def test_no_chunk_breaks_the_fold(chunks: list[JsonObject]) -> None:
     folded(*chunks)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), looks=st.sets(st.integers(0, 60)))
 def test_looking_in_between_changes_nothing(seed: int, looks: set[int]) -> None:
     chunks = Script(seed, 7).write(50)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.errors import PerdureError
@@ -83,6 +83,7 @@ def paired(value: JsonValue) -> JsonValue:
             return value
 
 
+@settings(deadline=None)
 @given(JSON_VALUES)
 def test_bodies_parse_back_and_stay_on_one_line(value: JsonValue) -> None:
     body = encode_body(value)

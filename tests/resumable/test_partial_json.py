@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.resumable.json_body import JsonObject, JsonValue
@@ -51,6 +51,7 @@ def test_what_has_arrived_is_read(text: str, value: JsonValue | type[ValueError]
         assert parse_partial_json(text) == value
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_whole_json_is_itself(value: JsonValue) -> None:
     text = json.dumps(value)
@@ -58,6 +59,7 @@ def test_whole_json_is_itself(value: JsonValue) -> None:
     assert parse_partial_json(text) == value
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_anything_else_is_a_value_error_at_worst(text: str) -> None:
     try:

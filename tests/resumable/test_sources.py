@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.resumable.chunks import KeyStyle
@@ -299,6 +299,7 @@ FRAMES = "".join(
 )
 
 
+@settings(deadline=None)
 @given(cuts=st.sets(st.integers(0, len(FRAMES.encode()))))
 def test_server_sent_events_survive_any_cut(cuts: set[int]) -> None:
     wire = FRAMES.encode()
@@ -307,6 +308,7 @@ def test_server_sent_events_survive_any_cut(cuts: set[int]) -> None:
     assert asyncio.run(read(pieces)) == CHUNKS * 2
 
 
+@settings(deadline=None)
 @given(cuts=st.sets(st.integers(0, len(FRAMES))))
 def test_server_sent_events_as_text_survive_any_cut(cuts: set[int]) -> None:
     edges = [0, *sorted(cuts), len(FRAMES)]
