@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from ..client import Stream
+from ..client import AppendSession, Stream
 from ..errors import Invalid, NotFound, SessionClosed
 from ..model.resources import StreamInfo
 from . import replay
@@ -181,15 +181,23 @@ class ResumableChat:
     async def _claim(self, stream: Stream, plan: Plan) -> Generation:
         """Claim the stream; the way for the records is opened meanwhile."""
         session = stream.append_session()
-        opening = asyncio.get_running_loop().create_task(session.__aenter__())
+        opening: asyncio.Task[AppendSession] | None = None
+
+        def connect() -> None:
+            nonlocal opening
+            opening = opening or asyncio.get_running_loop().create_task(session.__aenter__())
+
         try:
-            claim = await self._claimer.claim(stream)
+            claim = await self._claimer.claim(stream, connect)
+            connect()
         except BaseException:
-            await asyncio.wait((opening,))
-            if not opening.cancelled():
-                opening.exception()  # the claim's own failure says more
+            if opening is not None:
+                await asyncio.wait((opening,))
+                if not opening.cancelled():
+                    opening.exception()  # the claim's own failure says more
             await session.abandon()
             raise
+        assert opening is not None
         run = Generation(
             stream,
             claim,

@@ -102,28 +102,32 @@ class Claimer:
             if len(self._ended) > REMEMBERED_ENDS:
                 self._ended.popitem(last=False)
 
-    async def claim(self, stream: Stream) -> Claim:
-        """Claim `stream`; raises `StreamInUse`, and whatever the store raises when it cannot tell."""
+    async def claim(self, stream: Stream, about_to_append: Callable[[], None] = lambda: None) -> Claim:
+        """Claim `stream`; raises `StreamInUse`, and whatever the store raises when it cannot tell.
+
+        `about_to_append` is called when nothing speaks against the claim any more but its own append, if the stream
+        is known to exist.
+        """
+        if self._settings.mode is Mode.SINGLE_USE:
+            return await self._append_fence(stream, FRESH_NAME)
         remembered = self._ended.pop(stream.name, None)
         if remembered is not None:
+            about_to_append()
             try:
                 claim = await self._append_fence(stream, remembered)
             except StreamInUse:
                 pass  # somebody wrote there since: look
             else:
                 return claim if self._settings.mode is Mode.SESSION else await self._drop_older(stream, claim)
-        match self._settings.mode:
-            case Mode.SINGLE_USE:
-                return await self._append_fence(stream, FRESH_NAME)
-            case Mode.SHARED:
-                return await self._claim_shared(stream)
-            case Mode.SESSION:
-                return await self._claim_session(stream)
+        if self._settings.mode is Mode.SHARED:
+            return await self._claim_shared(stream, about_to_append)
+        return await self._claim_session(stream, about_to_append)
 
-    async def _claim_session(self, stream: Stream) -> Claim:
+    async def _claim_session(self, stream: Stream, about_to_append: Callable[[], None]) -> Claim:
         end = await read_end(stream)
         guard = session_guard(end)
         if guard is not None:
+            about_to_append()
             return await self._append_fence(stream, guard)
         assert end.last is not None
         held_token = await self._held_token(stream, end.last)
@@ -145,7 +149,7 @@ class Claimer:
             return exc.expected
         raise AssertionError("a random fencing token was in force")
 
-    async def _claim_shared(self, stream: Stream) -> Claim:
+    async def _claim_shared(self, stream: Stream, about_to_append: Callable[[], None]) -> Claim:
         end = await read_end(stream)
         head = await search_back(stream, end)
         guard = shared_guard(
@@ -155,6 +159,7 @@ class Claimer:
         )
         if guard is None:
             raise StreamInUse(f"a generation is active on {stream.name!r}")
+        about_to_append()
         claim = await self._append_fence(stream, guard)
         if head.next_seq_num == 0:
             return claim
