@@ -346,6 +346,21 @@ describe("requests", { concurrency: true }, () => {
     assert.equal(peer.count("GET history"), loads, "nothing new, nothing loaded");
   });
 
+  test("a chat that was deleted is empty, and can be begun anew", async (t) => {
+    const { peer, openTab } = await openScene(t);
+    const { chat } = await openTab(client);
+    peer.begin(userMessage("hello"));
+    peer.say("one");
+    peer.end();
+    await until(shows(chat, "user: hello", "assistant: one"));
+    peer.delete();
+    await until(shows(chat));
+    peer.begin(userMessage("again"));
+    peer.say("two");
+    peer.end();
+    await until(shows(chat, "user: again", "assistant: two"));
+  });
+
   test("events of other names and odd data are skipped", async (t) => {
     const { openTab } = await openScene(t);
     const wire = 'event: generation\ndata: not json\n\nevent: generation\ndata: null\n\nevent: news\ndata: {"active":true}\n\n';

@@ -92,6 +92,13 @@ export class ChatPeer {
     if (!announceFirst) this.#announce(event, turn);
   }
 
+  /** The chat is deleted: its log is gone, and a new one begins at 0 with the next turn. */
+  delete() {
+    this.#messages = [];
+    this.#seqNum = 0;
+    this.cutWatches();
+  }
+
   // --- faults ---
 
   /** Cut the bodies that carry the running turn; the turn goes on. */

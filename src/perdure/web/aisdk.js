@@ -104,6 +104,7 @@ class Tab {
       this.#mine = turn.generationStart;
       this.#ownPost = turn.event === "start" && !this.#isBehind && hasAsked(chat);
     }
+    if (turn.nextSeqNum < this.#handled) this.#handled = -1; // a log that began anew: the chat was deleted
     this.#turn = turn;
     this.#idleLooks = 0;
     this.#woken = true;
