@@ -591,6 +591,26 @@ async def test_a_failing_close_does_not_hide_the_error_of_the_source() -> None:
         await abandoned.aclose()
 
 
+async def test_the_same_holds_in_a_thread() -> None:
+    class Stream:
+        def __init__(self, *, fail: bool) -> None:
+            self._fail = fail
+
+        def __iter__(self) -> Iterator[JsonObject]:
+            yield START
+            if self._fail:
+                raise ZeroDivisionError("model")
+
+        def close(self) -> None:
+            raise OSError("close")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await read(Stream(fail=True))
+    assert any("OSError('close')" in note for note in caught.value.__notes__)
+    with pytest.raises(OSError, match="close"):
+        await read(Stream(fail=False))
+
+
 async def test_discarding_closes_a_coroutine_and_touches_nothing_else() -> None:
     """Warnings are errors here, so a coroutine that is never awaited would fail the test."""
     discard_source(returns_agen())

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
 from typing import Final, cast
 
 from .chunks import ItemReader, SourceChunk
@@ -123,7 +124,7 @@ class ThreadedSource:
             iterator = iter(cast("Iterable[object]", source))
             for target in (iterator,) if iterator is source else (source, iterator):
                 if callable(close := getattr(target, "close", None)):
-                    opened.callback(close)
+                    opened.push(_closing(close))
             if self._closed:
                 return
             for item in iterator:
@@ -158,6 +159,22 @@ class ThreadedSource:
             self._loop.call_soon_threadsafe(_resolve, wanted)
         except RuntimeError:
             pass  # the loop is closed, and with it whoever waited
+
+
+def _closing(
+    close: Callable[[], object],
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """`close` for an exit stack; its failure does not take the place of the source's own error."""
+
+    def leave(kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            close()
+        except Exception as failure:
+            if exc is None:
+                raise
+            exc.add_note(f"Closing the source failed too: {failure!r}")
+
+    return leave
 
 
 def _detached(chunk: SourceChunk) -> SourceChunk:
