@@ -101,6 +101,7 @@ class SessionFold:
         return fold
 
     def _feed(self, record: SequencedRecord) -> None:
+        """One record that is new."""
         command = record.command
         generation = self._generation
         if command is CommandKind.FENCE:
@@ -119,6 +120,7 @@ class SessionFold:
                 self._take(generation, chunk)
 
     def _take(self, generation: _Generation, chunk: JsonObject) -> None:
+        """One chunk of the generation that is running."""
         fold = generation.fold
         if fold is None:
             if generation.user.feed(chunk):
@@ -134,6 +136,7 @@ class SessionFold:
             self._start(generation, user)
 
     def _start(self, generation: _Generation, user: UserRecord | None) -> MessageFold:
+        """The user's side is known, or known to be absent: the answer may begin."""
         base = None if user is None else self._apply(generation, user)
         message_id = f"msg-{generation.fence_seq_num}"
         generation.fold = MessageFold(message_id, base)
@@ -163,6 +166,7 @@ class SessionFold:
         return None
 
     def _end(self, generation: _Generation) -> None:
+        """A fence: what the generation has made enters the list."""
         if generation.fold is not None:
             self._entries = self._with_output(generation, finished=True)
 
@@ -180,6 +184,7 @@ class SessionFold:
 
 
 def _entry(message: JsonObject) -> _Entry:
+    """A message that the log has made."""
     return _Entry(message, len(encode_body(message)))
 
 

@@ -119,11 +119,13 @@ class MessageFold:
         return self.messages()
 
     def _current(self, message: JsonObject) -> list[JsonObject]:
+        """The message at hand, if it counts."""
         return [message] if self._message.is_base or self._message.has_content() else []
 
     # --- the message ---
 
     def _on_start(self, chunk: JsonObject) -> None:
+        """The message gets its id, or another one begins."""
         message_id = chunk.get("messageId")
         if isinstance(message_id, str) and message_id != self._message.head.get("id"):
             if self._message.parts or self._message.is_base:
@@ -134,22 +136,26 @@ class MessageFold:
         self._on_metadata(chunk)
 
     def _on_metadata(self, chunk: JsonObject) -> None:
+        """`start`, `finish` and `message-metadata` alike bring metadata."""
         added = chunk.get("messageMetadata")
         if added is not None:
             head = self._message.head
             head["metadata"] = merge_metadata(head.get("metadata"), added)
 
     def _on_error(self, chunk: JsonObject) -> None:
+        """Nothing more is read; the text of the error is no part of the message."""
         self._failed = True
 
     # --- steps ---
 
     def _on_start_step(self, chunk: JsonObject) -> None:
+        """A step begins: from here on, inputs of tools make parts of their own."""
         message = self._message
         message.parts.append({"type": STEP_START})
         message.tools.step_start = len(message.parts)
 
     def _on_reset_step(self, chunk: JsonObject) -> None:
+        """The provider tries the step again, so what it had said is taken back."""
         message = self._message
         del message.parts[message.tools.step_start :]
         message.forget_texts()
@@ -158,6 +164,7 @@ class MessageFold:
     # --- text and reasoning ---
 
     def _on_text_start(self, chunk: JsonObject) -> None:
+        """A part begins; a repeated id opens a new one."""
         kind, text_id = _text_kind(chunk), chunk.get("id")
         if not isinstance(text_id, str):
             return
@@ -172,6 +179,7 @@ class MessageFold:
         self._message.texts[kind, text_id] = _OpenText(part)
 
     def _on_text_delta(self, chunk: JsonObject) -> None:
+        """More text."""
         text_id, delta = chunk.get("id"), chunk.get("delta")
         if not isinstance(text_id, str) or not isinstance(delta, str):
             return
@@ -181,6 +189,7 @@ class MessageFold:
             _replace_provider_metadata(text.part, chunk)
 
     def _on_text_end(self, chunk: JsonObject) -> None:
+        """A part ends, and its id is free."""
         kind, text_id = _text_kind(chunk), chunk.get("id")
         text = self._message.texts.pop((kind, text_id), None) if isinstance(text_id, str) else None
         if text is None:
@@ -194,6 +203,7 @@ class MessageFold:
     # --- other parts ---
 
     def _on_part(self, kind: str, chunk: JsonObject) -> None:
+        """A part that is its chunk."""
         needed, optional = _PART_CHUNKS[kind]
         if any(chunk.get(key) is None for key in needed):
             return
@@ -204,6 +214,7 @@ class MessageFold:
         self._message.parts.append(part)
 
     def _on_data(self, kind: str, chunk: JsonObject) -> None:
+        """A data part, new or replaced."""
         if chunk.get("transient"):
             return
         given: JsonObject = {"data": chunk["data"]} if "data" in chunk else {}
@@ -220,6 +231,7 @@ class MessageFold:
     # --- tools ---
 
     def _on_tool_input(self, chunk: JsonObject) -> None:
+        """A chunk that names its tool."""
         call_id, name = chunk.get("toolCallId"), chunk.get("toolName")
         if isinstance(call_id, str) and isinstance(name, str):
             tools = self._message.tools
@@ -232,11 +244,13 @@ class MessageFold:
                     tools.input_error(chunk, call_id, name)
 
     def _on_tool_input_delta(self, chunk: JsonObject) -> None:
+        """A piece of an input."""
         call_id, delta = chunk.get("toolCallId"), chunk.get("inputTextDelta")
         if isinstance(call_id, str) and isinstance(delta, str):
             self._message.tools.input_delta(call_id, delta)
 
     def _on_tool_output(self, chunk: JsonObject) -> None:
+        """A chunk that says what became of a call."""
         call_id = chunk.get("toolCallId")
         if isinstance(call_id, str):
             tools = self._message.tools
@@ -249,6 +263,7 @@ class MessageFold:
                     tools.output_denied(call_id)
 
     def _on_tool_approval(self, chunk: JsonObject) -> None:
+        """A chunk about somebody's consent."""
         call_id, approval_id = chunk.get("toolCallId"), chunk.get("approvalId")
         if not isinstance(approval_id, str):
             return
@@ -287,10 +302,12 @@ _HANDLERS: Final[dict[str, _Handler]] = {
 
 
 def _text_kind(chunk: JsonObject) -> str:
+    """ "text" or "reasoning", from the name of the chunk."""
     return str(chunk["type"]).partition("-")[0]
 
 
 def _replace_provider_metadata(part: JsonObject, chunk: JsonObject) -> None:
+    """Provider metadata that a chunk gives replaces what the part had."""
     given: JsonValue = chunk.get("providerMetadata")
     if given is not None:
         part["providerMetadata"] = given

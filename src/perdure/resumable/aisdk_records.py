@@ -70,4 +70,5 @@ class OpenParts:
 
 
 def _key(chunk: JsonObject) -> tuple[str, str]:
+    """What an end names: the kind of the part, and its id."""
     return str(chunk["type"]).partition("-")[0], str(chunk.get("id"))

@@ -98,6 +98,7 @@ class ReplayView:
 
 
 def _part_chunks(part: JsonObject, index: int) -> list[JsonObject]:
+    """The chunks of one part."""
     kind = str(part["type"])
     if kind == "step-start":
         return [{"type": "start-step"}]
@@ -113,6 +114,7 @@ def _part_chunks(part: JsonObject, index: int) -> list[JsonObject]:
 
 
 def _text_chunks(part: JsonObject, kind: str, index: int) -> list[JsonObject]:
+    """A text or reasoning part, said at once."""
     # Readers show the id of a reasoning part, so it keeps the one it has.
     own_id = part.get("id")
     part_id = own_id if kind == "reasoning" and isinstance(own_id, str) else f"perdure-{index}"

@@ -222,9 +222,11 @@ class ToolCalls:
 
     @staticmethod
     def _calls(parts: Iterable[JsonObject], call_id: str) -> Iterator[JsonObject]:
+        """Those of `parts` that are the call."""
         return (part for part in parts if part.get("toolCallId") == call_id and is_tool_part(part))
 
     def _write_output(self, part: JsonObject, state: str, values: JsonObject, chunk: JsonObject) -> None:
+        """A new state of a call that is there, of the kind that it is."""
         given = {key: value for key, value in chunk.items() if key != "title"}
         call_id = part.get("toolCallId")
         dynamic = part.get("type") == DYNAMIC
@@ -265,6 +267,7 @@ class ToolCalls:
         return part
 
     def _settle(self, buffer: _InputBuffer) -> None:
+        """Bring the part of one input up to its deltas."""
         if buffer.stale and buffer.part is not None:
             buffer.stale = False
             buffer.part.pop("input", None)
@@ -284,6 +287,7 @@ def _present(source: JsonObject, *keys: str) -> JsonObject:
 
 
 def _replace_given(part: JsonObject, chunk: JsonObject, *keys: str) -> None:
+    """Fields that the chunk gives replace those of the part."""
     for key in keys:
         if chunk.get(key) is not None:
             part[key] = chunk[key]

@@ -151,6 +151,7 @@ def new_message_id() -> str:
 
 
 def _record(data: JsonObject) -> bytes:
+    """The body of one user record."""
     return encode_record({"type": USER_RECORD_TYPE, "transient": True, "data": data})
 
 

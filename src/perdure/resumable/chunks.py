@@ -96,6 +96,7 @@ class ItemReader:
                 yield chunk
 
     def _objects(self, item: object) -> Iterable[JsonObject]:
+        """The objects in `item`, before the adapter has seen them."""
         if isinstance(item, dict):
             return (item,)
         if isinstance(item, str | bytes | bytearray | memoryview):
@@ -125,6 +126,7 @@ class ItemReader:
         return None if text == _DONE or getattr(item, "type", None) == "done" else _parse(text)
 
     def _dump_dataclass(self, item: object) -> object:
+        """A dataclass, with its keys as the reader was told."""
         return _dataclass_fields(item, camel=self._key_style == "camel")
 
 
@@ -158,6 +160,7 @@ class _TextReader:
         return [] if self._parser is None else self._feed_parser(self._parser, b"\n\n")
 
     def _feed_parser(self, parser: SseParser, data: bytes) -> list[object]:
+        """The values of the events that `data` completes."""
         self._last = (self._last + data)[-3:]
         try:
             events = parser.feed(data)
@@ -176,6 +179,7 @@ def _check_looks_like_sse(data: bytes, text: str | bytes) -> None:
 
 
 def _parse(text: str | bytes) -> object:
+    """The value of JSON text that the source gave."""
     try:
         return parse_body(text)
     except ValueError as exc:
@@ -183,12 +187,14 @@ def _parse(text: str | bytes) -> object:
 
 
 def _object(value: object) -> JsonObject:
+    """`value`, if it is what a chunk must be."""
     if not isinstance(value, dict):
         raise SourceError(f"a chunk is a JSON object, got {_shown(value)}")
     return value
 
 
 def _as_dict(item: object) -> object:
+    """Any mapping as what JSON encoders know."""
     return dict(item) if isinstance(item, Mapping) else item
 
 
@@ -210,6 +216,7 @@ def _dump_sdk_model(item: object) -> object:
 
 
 def _dump_any_model(item: object) -> object:
+    """What an item dumps to; the last resort, so it raises for all that is no chunk."""
     dumped = None if isinstance(item, type) else dump_model(item)
     if dumped is None:
         kind = type(item)
@@ -234,6 +241,7 @@ def _dataclass_fields(value: object, *, camel: bool) -> object:
 
 
 def _camel(name: str) -> str:
+    """`snake_case` as `camelCase`."""
     first, *rest = name.split("_")
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 

@@ -96,6 +96,7 @@ class _Scanner:
         return "".join(pieces)
 
     def _step(self, state: str, char: str, at: int) -> None:
+        """What one character does in the innermost state."""
         match state:
             case "root":
                 self._value_start(char, at, "finished")
@@ -165,6 +166,7 @@ class _Scanner:
         self._stack.append(inside)
 
     def _number(self, char: str, at: int) -> None:
+        """A character of a number, or the first one after it."""
         if char in _DIGITS:
             self._keep = at + 1
         elif char not in "eE-.":
@@ -175,6 +177,7 @@ class _Scanner:
                 self._after_array_value(char, at)
 
     def _literal(self, char: str, at: int) -> None:
+        """A character of true, false or null, or the first one after it."""
         begun = self._text[self._literal_start : at + 1]
         if any(word.startswith(begun) for word in _LITERALS):
             self._keep = at + 1
@@ -186,12 +189,14 @@ class _Scanner:
             self._after_array_value(char, at)
 
     def _after_object_value(self, char: str, at: int) -> None:
+        """What may follow a member of an object."""
         if char == ",":
             self._stack[-1] = "object after comma"
         elif char == "}":
             self._end(at)
 
     def _after_array_value(self, char: str, at: int) -> None:
+        """What may follow an item of a list."""
         if char == ",":
             self._stack[-1] = "array after comma"
         elif char == "]":

@@ -85,6 +85,7 @@ class ThreadedSource:
             raise failure
 
     def _start(self) -> None:
+        """Start the thread, in the context of the reader."""
         self._loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="perdure-source", daemon=True)
@@ -95,6 +96,7 @@ class ThreadedSource:
         return None if self._waiting or self._finished else self._new_wanted()
 
     def _new_wanted(self) -> asyncio.Future[None]:
+        """A future that the thread resolves when there is something to see."""
         assert self._loop is not None
         self._wanted = self._loop.create_future()
         return self._wanted
@@ -113,6 +115,7 @@ class ThreadedSource:
             self._wake()
 
     def _iterate(self) -> None:
+        """Open the source, queue what it gives until nobody wants more, and close it."""
         with ExitStack() as opened:
             source: object = self._source
             if isinstance(source, AbstractContextManager):
@@ -146,6 +149,7 @@ class ThreadedSource:
         return True
 
     def _is_full(self) -> bool:
+        """Whether the thread has run ahead far enough."""
         return len(self._waiting) >= MAX_WAITING_CHUNKS or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def _wake(self) -> None:
@@ -167,6 +171,7 @@ def _closing(
     """`close` for an exit stack; its failure does not take the place of the source's own error."""
 
     def leave(kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close; called by the stack with what is in flight."""
         try:
             close()
         except Exception as failure:
@@ -183,5 +188,6 @@ def _detached(chunk: SourceChunk) -> SourceChunk:
 
 
 def _resolve(wanted: asyncio.Future[None]) -> None:
+    """On the loop, where futures may be touched; the waiting task may be gone by now."""
     if not wanted.done():
         wanted.set_result(None)
