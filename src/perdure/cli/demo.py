@@ -53,7 +53,7 @@ async def _serve(location: str, host: str, port: int, model: Model, open_browser
             finally:
                 # Open pages hold answers that never end by themselves; these end first, and then the server.
                 await app.chat.aclose(timeout=CLOSE_SECONDS)
-                server.stop()
+                server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
     return 0
 
 

@@ -60,7 +60,7 @@ class DemoApp(FastAPI):
     chat: AiSdkChat
 
 
-def create_app(location: str, model: Model, *, session_lease_ms: int = 30_000) -> DemoApp:
+def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) -> DemoApp:
     """The application over the store at `location`, a directory or ":memory:"; `model` answers.
 
     `session_lease_ms` is how long a reader waits for a writer that may have died.
