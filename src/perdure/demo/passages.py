@@ -66,7 +66,8 @@ PASSAGES: Final[dict[frozenset[str], str]] = {
         "### Swifts\n\n"
         "A common swift may stay in the air for ten months without landing once. It eats there, drinks the rain, "
         "sleeps in slow circles two kilometres up, half of its brain at a time, and comes down only to raise its "
-        "young. Then it leaves again, and the young, which have never flown, drop out of the nest and are gone for years."
+        "young. Then it leaves again, and the young, which have never flown, drop out of the nest and are gone for "
+        "years."
     ),
     frozenset({"map", "maps", "world", "travel", "city", "cities"}): (
         "### Maps\n\n"

@@ -1,0 +1,77 @@
+"""The README's code, run as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS: list[str] = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def block(wanted: str) -> str:
+    """The one block that holds `wanted`."""
+    (found,) = [code for code in BLOCKS if wanted in code]
+    return found
+
+
+def test_every_block_is_run_by_a_test_here() -> None:
+    assert len(BLOCKS) == 2
+
+
+async def test_the_quickstart_prints_what_it_says(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", block("AppendRecord")), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+        assert process.returncode == 0
+        return output.decode().splitlines()
+
+    assert await run() == ["stored as record 0", "0 Hello"]
+    assert await run() == ["stored as record 1", "0 Hello", "1 Hello"]  # the directory keeps it
+
+
+async def test_the_chat_answers_and_resumes(tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(block("create_resumable_chat"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "application:app"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+            answer = await _post_when_up(http, {"id": "c1", "messages": [message]})
+            assert answer.status_code == 200
+            deltas = re.findall(r'"delta":"([^"]*)"', answer.text)
+            assert "".join(deltas) == "Words from your model"
+            assert (await http.get("/api/chat/c1/stream")).status_code == 204
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+async def _post_when_up(http: httpx.AsyncClient, body: dict[str, object]) -> httpx.Response:
+    while True:
+        try:
+            return await http.post("/api/chat", json=body)
+        except httpx.ConnectError:
+            await asyncio.sleep(0.05)  # the server is starting; the caller's time-out bounds this
+
+
+@pytest.mark.parametrize("command", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))
+def test_the_make_targets_exist(command: str) -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    assert re.search(rf"^{command}:", makefile, re.MULTILINE)
