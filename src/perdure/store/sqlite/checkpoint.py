@@ -10,12 +10,15 @@ little: the thread goes on copying until it is.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import apsw
 
+from .database_file import DatabaseFile
 from .failures import is_fatal
 from .schema import BUSY_TIMEOUT_MS, PAGE_BYTES
 
@@ -36,17 +39,28 @@ MAX_COPIES: Final = 5
 READER_PATIENCE_MS: Final = 5
 """How long the writer waits for those who still read the log. Reads of ours are shorter."""
 
+LONG_BYTES: Final = 128 * 1024 * 1024
+"""The file of a log that got away from the thread, because the machine is busy, or somebody reads for long."""
+
+LONG_PATIENCE_MS: Final = 250
+"""How long the writer then waits, so that the others get a chance. In vain, it waits at twice the size again."""
+
 
 class Checkpointer:
     """Owns the checkpoint thread and its connection; `on_failure` hears of failed writes and syncs."""
 
-    def __init__(self, connect: Callable[[], apsw.Connection], on_failure: Callable[[apsw.Error], None]) -> None:
+    def __init__(
+        self, connect: Callable[[], apsw.Connection], log: Path, on_failure: Callable[[apsw.Error], None]
+    ) -> None:
         self._connect = connect
+        self._log = log
         self._on_failure = on_failure
         self._wake = threading.Event()
         self._stopping = False
         self._written = 0
         self._finish = False
+        self._too_long = False
+        self._long_bytes = LONG_BYTES
         self._thread = threading.Thread(target=self._run, name="perdure-checkpoint", daemon=True)
 
     def start(self) -> None:
@@ -58,6 +72,14 @@ class Checkpointer:
         if self._written >= STEP_BYTES:
             self._written = 0
             self._wake.set()
+            if self._log_bytes() >= self._long_bytes:
+                self._finish = self._too_long = True
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:  # somebody deleted it; that is not for us to tell
+            return 0
 
     def due(self) -> bool:
         """Whether the writer should `finish` now; asking takes the request."""
@@ -68,12 +90,16 @@ class Checkpointer:
 
     def finish(self, connection: apsw.Connection) -> None:
         """Copy the rest, so that the log begins anew. On the writer's thread, while nobody else writes."""
-        connection.set_busy_timeout(READER_PATIENCE_MS)
+        connection.set_busy_timeout(LONG_PATIENCE_MS if self._too_long else READER_PATIENCE_MS)
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            self._long_bytes = LONG_BYTES
         except apsw.BusyError:
+            if self._too_long:
+                self._long_bytes *= 2
             logger.debug("somebody still reads the write-ahead log, or copies it; it grows a little more")
         finally:
+            self._too_long = False
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def close(self) -> None:
@@ -90,23 +116,26 @@ class Checkpointer:
             logger.exception("no background checkpoints: the write-ahead log is copied when the store closes")
             return
         try:
+            database = DatabaseFile(connection)
             while True:
                 self._wake.wait()  # no time-out: `close` sets it
                 self._wake.clear()
                 if self._stopping:
                     break
-                self._copy(connection)
+                self._copy(connection, database)
         except apsw.Error as exc:
             logger.error("copying the write-ahead log failed: %s", exc)
             self._on_failure(exc)
         finally:
             connection.close()
 
-    def _copy(self, connection: apsw.Connection) -> None:
+    def _copy(self, connection: apsw.Connection, database: DatabaseFile) -> None:
         """Copy what is there; ask for the finish if the log is long. Raises what must stop the writer."""
+        copied_before = 0
         for _ in range(MAX_COPIES):
             try:
                 frames, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                database.sync()
             except apsw.BusyError:
                 return  # another process is at it
             except apsw.Error as exc:
@@ -116,6 +145,9 @@ class Checkpointer:
                 return
             if frames * PAGE_BYTES < FINISH_BYTES:
                 return
-            if (frames - copied) * PAGE_BYTES <= SMALL_BYTES or self._stopping:
+            # `frames` is the log as it was when the copy began. What came in since is about what came in
+            # during the copy before.
+            if (frames - copied_before) * PAGE_BYTES <= SMALL_BYTES or self._stopping:
                 break
+            copied_before = copied
         self._finish = True

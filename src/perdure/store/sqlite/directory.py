@@ -86,6 +86,11 @@ class DataDirectory:
         return self.path / "streams.db"
 
     @property
+    def log(self) -> Path:
+        """The database's write-ahead log, as SQLite names it."""
+        return self.path / "streams.db-wal"
+
+    @property
     def users_lock(self) -> Path:
         return self.path / "users.lock"
 
