@@ -32,7 +32,8 @@ Codes, statuses and the two promises are those of the S2 v1 API (store API, sect
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from .model.positions import StreamPosition
@@ -106,6 +107,16 @@ class PerdureError(Exception):
     def message(self) -> str:
         return str(self.args[0]) if self.args else self.code
 
+    def __reduce__(self) -> tuple[Callable[..., PerdureError], tuple[object, ...]]:
+        # The usual way would call `__init__` with the message, which subclasses build from their fields.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[PerdureError], args: tuple[object, ...], fields: dict[str, object]) -> PerdureError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
+
 
 class RequestRejected(PerdureError):
     """The store understood the request and said no; nothing was changed."""
@@ -124,9 +135,6 @@ class FencingTokenMismatch(AppendConditionFailed):
         super().__init__(f"fencing token mismatch: the stream's current token is {expected!r}")
         self.expected = expected
 
-    def __reduce__(self) -> tuple[type[FencingTokenMismatch], tuple[str]]:
-        return type(self), (self.expected,)
-
 
 class SeqNumMismatch(AppendConditionFailed):
     """The append's `match_seq_num` is not the next sequence number, which is `expected`."""
@@ -134,9 +142,6 @@ class SeqNumMismatch(AppendConditionFailed):
     def __init__(self, expected: int) -> None:
         super().__init__(f"sequence number mismatch: the next record would get {expected}")
         self.expected = expected
-
-    def __reduce__(self) -> tuple[type[SeqNumMismatch], tuple[int]]:
-        return type(self), (self.expected,)
 
 
 class ReadUnwritten(RequestRejected):
@@ -150,9 +155,6 @@ class ReadUnwritten(RequestRejected):
             f"timestamp {tail.timestamp}; wait for records, clamp the start, or read from below the tail"
         )
         self.tail = tail
-
-    def __reduce__(self) -> tuple[type[ReadUnwritten], tuple[StreamPosition]]:
-        return type(self), (self.tail,)
 
 
 class NotFound(RequestRejected):
@@ -276,7 +278,7 @@ class TransportError(PerdureError):
 class ProtocolViolation(PerdureError):
     """The peer broke the wire format; the connection cannot be used further."""
 
-    code: ClassVar[str] = "bad_frame"
+    code = "bad_frame"
 
 
 class FrameTooLarge(ProtocolViolation):

@@ -444,6 +444,12 @@ class ExpiryContract:
         store.clock.advance(10**12)
         assert await bodies_of(engine, stream) == ["for ever"]
 
+    async def test_the_longest_retention_is_for_ever(self, store: Store, engine: Engine) -> None:
+        stream = await make_stream(engine, config=StreamConfig(retention_policy=RetentionAge(MAX_U64)))
+        await engine.append(stream, batch("a"))
+        store.clock.advance(10**15)
+        assert await bodies_of(engine, stream) == ["a"]
+
     async def test_the_fence_outlives_its_record(self, store: Store, engine: Engine) -> None:
         stream = await make_stream(engine, config=StreamConfig(retention_policy=RetentionAge(10)))
         await engine.append(stream, commands(AppendRecord.fence("me")))
