@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
 import { ArrowDown } from "./icons";
 
 /** So near to the end counts as at the end. */
@@ -31,7 +31,7 @@ export function ScrollToEnd({ busy, turns, children }: ScrollToEndProps) {
     toEnd();
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const observer = new ResizeObserver(() => following.current && toEnd());
     observer.observe(content.current!);
     observer.observe(viewport.current!);
