@@ -46,6 +46,7 @@ class SseParser:
         self._data: list[str] = []
         self._event = ""
         self._id: str | None = None
+        self._violation: ProtocolViolation | None = None
         self.last_id: str | None = None
         """The id of the last complete frame that had one; also of frames without data."""
         self.retry_ms: int | None = None
@@ -54,8 +55,11 @@ class SseParser:
     def feed(self, data: bytes) -> list[SseEvent]:
         """Take `data` and give the events that it completes.
 
-        Raises `ProtocolViolation` when one event grows beyond the bound.
+        Raises `ProtocolViolation` when the lines of one event, or one comment, grow beyond the bound; if
+        events came before it in the same slice, they are given first, and the next call raises.
         """
+        if self._violation is not None:
+            raise self._violation
         self._pending += data
         if self._at_start:
             if len(self._pending) < len(_BOM) and _BOM.startswith(bytes(self._pending)):
@@ -73,13 +77,26 @@ class SseParser:
                 if not line and self._pending[line_end] == 0x0A:
                     continue  # the LF of a CRLF whose CR ended the line before
             self._skip_lf = self._pending[line_end] == 0x0D
+            if self._size_with(line) > self._max:
+                return self._give_up(events)
             event = self._take_line(line)
             if event is not None:
                 events.append(event)
         del self._pending[:begin]
         self._searched -= begin
-        if self._size + len(self._pending) > self._max:
-            raise ProtocolViolation(f"a server-sent event exceeds the limit of {self._max} bytes")
+        if self._size_with(self._pending) > self._max:
+            return self._give_up(events)
+        return events
+
+    def _size_with(self, line: bytes | bytearray) -> int:
+        """The size of the event with this line in it; a comment belongs to none, and counts alone."""
+        return len(line) if line[:1] == b":" else self._size + len(line)
+
+    def _give_up(self, events: list[SseEvent]) -> list[SseEvent]:
+        self._pending.clear()
+        self._violation = ProtocolViolation(f"a server-sent event exceeds the limit of {self._max} bytes")
+        if not events:
+            raise self._violation
         return events
 
     def _find_line_end(self) -> int | None:
