@@ -1,0 +1,48 @@
+"""Batches whose content tells who submitted them and when, so that a record can be checked by itself."""
+
+import hashlib
+from typing import NamedTuple
+
+from perdure.model.batches import AppendInput
+from perdure.model.limits import MAX_BATCH_BYTES
+from perdure.model.records import AppendRecord
+
+_METERED_OVERHEAD = 8
+
+
+class Origin(NamedTuple):
+    """Record `index` of `count` in the `number`-th batch that `writer` submitted to a stream."""
+
+    writer: int
+    number: int
+    index: int
+    count: int
+
+
+def body(origin: Origin, size: int) -> bytes:
+    """`size` bytes that begin with the origin and depend on it to the last one."""
+    head = b"%d.%d.%d.%d.%d|" % (*origin, size)
+    pattern = hashlib.blake2b(head).digest()
+    return (head + pattern * (size // len(pattern) + 1))[: max(size, len(head))]
+
+
+def origin_of(content: bytes) -> Origin:
+    """Where the record came from; fails unless the content is what was submitted, byte by byte."""
+    *parts, size = map(int, content.split(b"|", 1)[0].split(b"."))
+    origin = Origin(*parts)
+    assert content == body(origin, size), f"{origin} came back changed"
+    return origin
+
+
+def small_batch(writer: int, number: int) -> AppendInput:
+    """One to four records of up to a few hundred bytes."""
+    count = 1 + number % 4
+    return AppendInput.of(
+        AppendRecord(body(Origin(writer, number, index, count), 30 + (number * 37 + index) % 400))
+        for index in range(count)
+    )
+
+
+def full_batch(writer: int, number: int) -> AppendInput:
+    """One record that fills a batch to the limit."""
+    return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), MAX_BATCH_BYTES - _METERED_OVERHEAD))])

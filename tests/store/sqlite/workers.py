@@ -1,0 +1,139 @@
+"""What other processes do in tests of the store. Each function is the whole life of a process."""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+
+from perdure.model.batches import AppendAck, AppendInput
+from perdure.model.records import AppendRecord
+from perdure.store.catalogue import StreamId
+from perdure.store.engine import Lane
+from perdure.store.sqlite import SqliteEngine
+from tests.store.sqlite.submitted import full_batch, small_batch
+
+IN_FLIGHT = 8
+
+
+def _asynchronously(life: Callable[[], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await life()
+
+    asyncio.run(run())
+
+
+def append_until_killed(
+    pipe: Connection, path: str, writer: int, streams: list[int], full_batches: int, maintain: bool
+) -> None:
+    """Append to each stream in turn, some batches in flight, telling of each ack: stream, number, range.
+
+    The first batches are `full_batches` of 1 MiB, all others small.
+    """
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=maintain)
+        waiting: deque[tuple[int, int, asyncio.Future[AppendAck]]] = deque()
+        for number in itertools.count():
+            make = full_batch if number < full_batches else small_batch
+            for stream in streams:
+                waiting.append((stream, number, engine.append(StreamId(stream), make(writer, number))))
+                while len(waiting) >= IN_FLIGHT:
+                    stream_of, number_of, future = waiting.popleft()
+                    ack = await future
+                    pipe.send((stream_of, number_of, ack.start.seq_num, ack.end.seq_num))
+
+    _asynchronously(life)
+
+
+def append_when_told(pipe: Connection, path: str) -> None:
+    """Append what the pipe says, (stream, bodies), one after the other, and answer with the range; None ends it."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+        pipe.send("ready")
+        while (message := await asyncio.to_thread(pipe.recv)) is not None:
+            stream, bodies = message
+            ack = await engine.append(StreamId(stream), AppendInput.of(map(AppendRecord, bodies)))
+            pipe.send((ack.start.seq_num, ack.end.seq_num))
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def append_for(pipe: Connection, path: str, stream: int, seconds: float, size: int) -> None:
+    """Append one small batch after the other for some time, and tell how long each took."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+        batch = AppendInput.of([AppendRecord(b"x" * size)])
+        await engine.append(StreamId(stream), batch)
+        pipe.send("ready")
+        await asyncio.to_thread(pipe.recv)
+        latencies, end = [], time.monotonic() + seconds
+        while (begun := time.monotonic()) < end:
+            await engine.append(StreamId(stream), batch)
+            latencies.append(time.monotonic() - begun)
+        pipe.send(latencies)
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def append_many(pipe: Connection, path: str, stream: int, first: int, count: int) -> None:
+    """Append the numbers from `first` on, one record each, as fast as one lane allows; then say so."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+        pipe.send("ready")
+        await asyncio.to_thread(pipe.recv)
+        lane = Lane()
+        futures = [
+            engine.append(StreamId(stream), AppendInput.of([AppendRecord(str(first + n))]), lane) for n in range(count)
+        ]
+        await asyncio.gather(*futures)
+        pipe.send("done")
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def hold_the_turn(pipe: Connection, path: str) -> None:
+    """Pass the turnstile and stay in it."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+
+        def stay(_: object) -> None:
+            pipe.send("inside")
+            pipe.recv()
+
+        await engine._writer.submit(stay)
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def create_at_once(pipe: Connection, path: str) -> None:
+    """Open the directory when told, together with others."""
+
+    async def life() -> None:
+        pipe.send("ready")
+        await asyncio.to_thread(pipe.recv)
+        engine = await SqliteEngine.open(path)
+        pipe.send(await engine.list_basins("", "", 10))
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def open_and_wait(pipe: Connection, path: str) -> None:
+    """Open the directory, tell where it is, and wait for the end."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path)
+        pipe.send(engine.path)
+        await asyncio.to_thread(pipe.recv)
+
+    _asynchronously(life)
