@@ -57,7 +57,7 @@ class Basin:
         self._transport = transport
         self._name = name
         self._provisioned = provisioned
-        self.streams = Streams(transport, name)
+        self.streams: Streams = Streams(transport, name)
         """Creating, configuring, listing and deleting the streams of this basin."""
 
     @property

@@ -25,10 +25,10 @@ class InFlight:
             raise Invalid(f"max_in_flight_bytes must be at least {MAX_BATCH_BYTES}, got {max_bytes}")
         if max_batches is not None and max_batches < 1:
             raise Invalid(f"max_in_flight_batches must be at least 1, got {max_batches}")
-        self.max_bytes = max_bytes
-        self.max_batches = max_batches
-        self.bytes = 0
-        self.batches = 0
+        self.max_bytes: int = max_bytes
+        self.max_batches: int | None = max_batches
+        self.bytes: int = 0
+        self.batches: int = 0
 
     def fits(self, size_bytes: int) -> bool:
         """Whether a batch of this metered size may be sent now."""

@@ -32,7 +32,7 @@ class _Group:
     __slots__ = ("_changed", "_failure", "_ticket", "size")
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
         self._ticket: AppendTicket | None = None
         self._failure: BaseException | None = None
         self._changed = Bell()

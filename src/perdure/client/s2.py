@@ -35,7 +35,7 @@ class S2:
         self._transport = transport
         self._opened = False
         self._closed = False
-        self.basins = Basins(transport)
+        self.basins: Basins = Basins(transport)
         """Creating, configuring, listing and deleting basins."""
 
     @classmethod

@@ -154,13 +154,13 @@ def resolve(stream: StreamConfig | None, basin: StreamConfig | None) -> Resolved
     """What a stream works by, from its own layer, the basin's and the system defaults."""
     layers = [layer for layer in (stream, basin) if layer is not None]
     timestamping = [layer.timestamping for layer in layers if layer.timestamping is not None]
-    retention = _first(*(layer.retention_policy for layer in layers))
+    retentions: list[Retention] = [layer.retention_policy for layer in layers if layer.retention_policy is not None]
     delete_on_empty = _first(*(layer.delete_on_empty for layer in layers))
     mode = _first(*(layer.mode for layer in timestamping))
     uncapped = _first(*(layer.uncapped for layer in timestamping))
     return ResolvedStreamConfig(
         storage_class=_first(*(layer.storage_class for layer in layers)) or SYSTEM_DEFAULTS.storage_class,
-        retention_secs=_retention_secs(retention),
+        retention_secs=_retention_secs(retentions[0] if retentions else None),
         timestamping_mode=mode or SYSTEM_DEFAULTS.timestamping_mode,
         timestamping_uncapped=SYSTEM_DEFAULTS.timestamping_uncapped if uncapped is None else uncapped,
         delete_on_empty_secs=(
@@ -199,9 +199,12 @@ def reconfigure_layer(current: StreamConfig, change: StreamReconfiguration) -> S
             delete_on_empty = None
         elif not isinstance(secs, UnsetType):
             delete_on_empty = DeleteOnEmptyConfig(secs)
+    retention: Retention | None = current.retention_policy
+    if not isinstance(change.retention_policy, UnsetType):
+        retention = change.retention_policy
     return StreamConfig(
         storage_class=_merged(change.storage_class, current.storage_class),
-        retention_policy=_merged(change.retention_policy, current.retention_policy),
+        retention_policy=retention,
         timestamping=timestamping,
         delete_on_empty=delete_on_empty,
     )

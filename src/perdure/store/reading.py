@@ -88,7 +88,7 @@ class Budget:
         self._count = limits.count
         self._bytes = limits.bytes
         self._until = limits.until
-        self.spent = limits.count == 0 or limits.bytes == 0
+        self.spent: bool = limits.count == 0 or limits.bytes == 0
         """True once a limit is reached: nothing more may be handed out."""
 
     def take_whole(self, block: Block) -> bool:
