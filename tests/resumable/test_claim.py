@@ -1,7 +1,6 @@
 """Claiming a stream: who may write next, in each mode, and what is left when an answer gets lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -33,9 +32,9 @@ def spy(clock: Clock) -> SpyTransport:
 
 
 @pytest.fixture
-async def stream(s2: S2) -> AsyncIterator[Stream]:
+async def stream(s2: S2) -> Stream:
     await s2.basins.create("test-chats", create_stream_on_append=True, create_stream_on_read=True)
-    yield s2.basin("test-chats").stream("s")
+    return s2.basin("test-chats").stream("s")
 
 
 def claimer(

@@ -99,7 +99,10 @@ class ResumableChat:
 
         Those write their error and terminal records, for which they get two more seconds.
         """
-        await _settled(self._tasks, timeout)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self._tasks:  # a claim that is done has become a generation
+            if await _settled(self._tasks, deadline - asyncio.get_running_loop().time()):
+                break
         for run in tuple(self._runs.values()):
             run.interrupt(Interruption.SHUTDOWN)
         for task in self._tasks - {run.task for run in self._runs.values()}:
@@ -169,7 +172,11 @@ class ResumableChat:
         if delivery == "replay":
             return run, None
         body_plan = BodyPlan(
-            run.claim.start_seq, EndAt.ANY_FENCE, gapless_from_start=True, lease_ms=self._settings.session_lease_ms
+            run.claim.start_seq,
+            EndAt.ANY_FENCE,
+            gapless_from_start=True,
+            lease_ms=self._settings.session_lease_ms,
+            trimmed_at_end=self._settings.mode is Mode.SINGLE_USE,
         )
         return run, self._body(stream, body_plan, run, tap=run.tap())
 

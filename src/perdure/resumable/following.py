@@ -48,7 +48,8 @@ class BodyPlan(Struct, frozen=True):
     Records from `start_seq` on, and none from `end_seq` on. Terminal fences below `fences_from` are part of the history
     and end nothing. With `gapless_from_start`, the very first record must be the one at `start_seq`. `lease_ms` is
     the lease of the generation that is followed, None if it has none; `knows_state` tells that this was looked up.
-    With `waits_for_stream`, a stream that does not exist yet is waited for.
+    With `waits_for_stream`, a stream that does not exist yet is waited for. `trimmed_at_end` tells that the record
+    before the terminal fence may be missing: the trim of a single-use stream takes itself away too.
     """
 
     start_seq: int
@@ -59,6 +60,7 @@ class BodyPlan(Struct, frozen=True):
     lease_ms: int | None = None
     knows_state: bool = True
     waits_for_stream: bool = False
+    trimmed_at_end: bool = False
 
 
 class FollowingBody:
@@ -153,7 +155,7 @@ class FollowingBody:
                 self._ended = True
                 break
             if seq_num != self._cursor:
-                self._check_gap(seq_num)
+                self._check_gap(record)
             self._seen_any = True
             self._cursor = seq_num + 1
             if not record.headers or (command := record.command) is None:
@@ -165,11 +167,14 @@ class FollowingBody:
         self._quiet_from_now()
         return b"".join(frames) if len(frames) != 1 else frames[0]
 
-    def _check_gap(self, seq_num: int) -> None:
-        if seq_num > self._cursor and self._seen_any:
-            raise RecordsLost(
-                f"records {self._cursor} to {seq_num - 1} of {self._stream.name!r} were trimmed before they were read"
-            )
+    def _check_gap(self, record: SequencedRecord) -> None:
+        missing = record.seq_num - self._cursor
+        if missing <= 0 or not self._seen_any:
+            return
+        if missing == 1 and self._plan.trimmed_at_end and _is_terminal_fence(record):
+            return
+        lost = f"{self._cursor} to {record.seq_num - 1}"
+        raise RecordsLost(f"records {lost} of {self._stream.name!r} were trimmed before they were read")
 
     def _fence_ends(self, fence: SequencedRecord) -> bool:
         match self._plan.end_at:
@@ -251,3 +256,7 @@ class FollowingBody:
         if self._look_at is None or ping_at is None:
             return self._look_at if ping_at is None else ping_at
         return min(self._look_at, ping_at)
+
+
+def _is_terminal_fence(record: SequencedRecord) -> bool:
+    return record.command is CommandKind.FENCE and tokens.is_terminal(record.text)

@@ -175,12 +175,16 @@ class Generation:
 
     async def run(self) -> None:
         """Write the generation. Raises what the source raised, and what kept the end from being written."""
-        self._phase = _Phase.GENERATING
         failures: list[BaseException] = []
         cancelled: asyncio.CancelledError | None = None
         try:
-            writer = await self._open_writer(failures)
+            try:
+                writer = await self._open_writer(failures)
+            except asyncio.CancelledError as exc:
+                writer, cancelled = None, exc
+                await self._give_up(GenerationInterrupted())
             if writer is not None:
+                self._phase = _Phase.GENERATING
                 cancelled = await self._generate(writer, failures)
                 self._phase = _Phase.ENDING
                 async with asyncio.timeout(None if cancelled is None else SHUTDOWN_SECONDS):
@@ -197,11 +201,10 @@ class Generation:
     async def _open_writer(self, failures: list[BaseException]) -> GenerationWriter | None:
         """The writer; None if the store cannot be written to, which is then told to readers as far as possible."""
         try:
-            session = await self._opening
+            session = await asyncio.shield(self._opening)
         except Exception as exc:
-            await self._plan.source.aclose()
             failures.append(exc)
-            await self._write_end_without_session(failures)
+            await self._give_up(exc)
             return None
         self._writer = GenerationWriter(
             session,
@@ -212,6 +215,12 @@ class Generation:
             on_pause=self._watch_for_fences,
         )
         return self._writer
+
+    async def _give_up(self, failure: BaseException) -> None:
+        """End the generation before its source was asked for anything."""
+        await self._plan.source.aclose()
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            await self._write_end_without_session(failure)
 
     async def _release(self) -> None:
         self._close_taps()
@@ -276,7 +285,7 @@ class Generation:
             self._foreign_fence = exc.expected
         except Exception as exc:
             _add(failures, exc)
-            await self._write_end_without_session(failures)
+            await self._write_end_without_session(failures[0])
             return
         # Somebody else ended the generation: what bounced for that reason is no failure, in the modes that allow it.
         failures[:] = [failure for failure in failures if not isinstance(failure, FencingTokenMismatch)]
@@ -314,9 +323,9 @@ class Generation:
         self.stopped = kind is tokens.FenceKind.STOP
         self._on_end(token, writer.durable_end)
 
-    async def _write_end_without_session(self, failures: list[BaseException]) -> None:
+    async def _write_end_without_session(self, failure: BaseException) -> None:
         """The store failed: try once more, guarded by the token alone. If this fails too, the lease ends it."""
-        records = [AppendRecord(self._error_body(failures[0]))]
+        records = [AppendRecord(self._error_body(failure))]
         if self._settings.mode is Mode.SINGLE_USE:
             records.append(AppendRecord.trim(TRIM_ALL))
         token = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)

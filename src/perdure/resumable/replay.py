@@ -34,7 +34,8 @@ def live_replay(from_seq_num: int | None) -> ReplayPlan:
 def replay(mode: Mode, head: StreamHead, *, from_seq_num: int | None, active_only: bool) -> ReplayPlan | None:
     """What a replay that ends by itself shows; None when there is nothing."""
     if mode is not Mode.SESSION or active_only:
-        return _active_generation(head, None if active_only else from_seq_num, answer_at_once=active_only)
+        cursor = None if active_only else from_seq_num
+        return _active_generation(mode, head, cursor, answer_at_once=active_only)
     start_seq = from_seq_num or 0
     if not head.active or head.active_start is None:
         if start_seq >= head.next_seq_num:
@@ -44,11 +45,18 @@ def replay(mode: Mode, head: StreamHead, *, from_seq_num: int | None, active_onl
     return ReplayPlan(body, True)
 
 
-def _active_generation(head: StreamHead, from_seq_num: int | None, *, answer_at_once: bool) -> ReplayPlan | None:
+def _active_generation(
+    mode: Mode, head: StreamHead, from_seq_num: int | None, *, answer_at_once: bool
+) -> ReplayPlan | None:
     if not head.active or head.active_start is None:
         return None
-    start_seq = max(head.active_start, from_seq_num or 0)
-    return ReplayPlan(BodyPlan(start_seq, EndAt.TERMINAL_FENCE, lease_ms=head.lease_ms), answer_at_once)
+    body = BodyPlan(
+        max(head.active_start, from_seq_num or 0),
+        EndAt.TERMINAL_FENCE,
+        lease_ms=head.lease_ms,
+        trimmed_at_end=mode is Mode.SINGLE_USE,
+    )
+    return ReplayPlan(body, answer_at_once)
 
 
 class ReplayOptions(TypedDict):

@@ -1,0 +1,672 @@
+"""Generations: what is stored, what the body of the POST shows, and what happens to the source, whatever goes wrong."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from perdure import S2, AppendRecord, Basin, SeqNumMismatch
+from perdure.errors import FencingTokenMismatch, StorageFailed
+from perdure.model.batches import AppendInput
+from perdure.model.records import CommandKind
+from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.settings import ModeName
+from tests.resumable.chats import (
+    ANSWER,
+    FINISH,
+    START,
+    TEXT_START,
+    Chunk,
+    Reading,
+    Source,
+    body_of,
+    chat_on,
+    fence,
+    frames,
+    records_of,
+    shown,
+    text,
+    until,
+    user,
+)
+from tests.resumable.spy_transport import SpyTransport
+
+MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")
+GENERIC = '{"type":"error","errorText":"An error occurred."}'
+
+
+def compact(*chunks: Chunk) -> list[str]:
+    return [json.dumps(chunk, separators=(",", ":")) for chunk in chunks]
+
+
+async def answer() -> AsyncIterator[Chunk]:
+    for chunk in ANSWER:
+        yield chunk
+
+
+# --- the normal path ---
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_answer_is_stored_and_streamed_from_what_is_stored(s2: S2, mode: ModeName) -> None:
+    chat = await chat_on(s2, mode=mode)
+    response = await chat.make_resumable("c", answer, wait_until=chat.background)
+    assert response.status == 200
+    assert frames(await body_of(response)) == [(n + 2, body) for n, body in enumerate(compact(*ANSWER))]
+    await chat.aclose()
+    stored = shown(await records_of(s2.basin("test-chats").stream("c")))
+    if mode == "single-use":
+        assert stored == ["fence end-"]
+    else:
+        assert stored == ["fence session-", *compact(*ANSWER), "fence end-"]
+
+
+async def test_a_completed_single_use_stream_holds_fence_data_trim_and_fence(s2: S2) -> None:
+    chat = await chat_on(s2, mode="single-use")
+    await body_of(await chat.make_resumable("c", answer, wait_until=chat.background))
+    await chat.aclose()
+    (last,) = await records_of(s2.basin("test-chats").stream("c"))
+    assert last.seq_num == len(ANSWER) + 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 10])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_trim_of_a_single_use_stream_comes_before_its_terminal_fence(
+    s2: S2, spy: SpyTransport, batch_size: int, fails: bool
+) -> None:
+    chat = await chat_on(s2, mode="single-use", batch_size=batch_size)
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=chat.background)
+    source.fail(RuntimeError("secret")) if fails else source.end()
+    await body_of(response)
+    await chat.aclose()
+    written = [record for name, batch in spy.appends for record in batch.records]
+    kinds = [record.command or record.body.decode() for record in written]
+    errors = [GENERIC] if fails else []
+    assert kinds == [CommandKind.FENCE, *compact(START), *errors, CommandKind.TRIM, CommandKind.FENCE]
+    assert written[-1].body.startswith(b"error-" if fails else b"end-")
+
+
+async def test_every_batch_is_guarded_by_the_token_and_the_sequence(s2: S2, spy: SpyTransport, chat: AiSdkChat) -> None:
+    await body_of(await chat.make_resumable("c", answer))
+    await chat.drain()
+    (_, claim), *batches = spy.appends
+    token = claim.records[0].body.decode()
+    expected = 1
+    for _, batch in batches:
+        assert batch.fencing_token == token
+        assert batch.match_seq_num == expected
+        expected += len(batch.records)
+
+
+async def test_data_begins_where_the_claim_says_and_not_at_one(chat: AiSdkChat, basin: Basin) -> None:
+    await basin.stream("c").append([AppendRecord("a"), AppendRecord("b"), fence("end-AAAA")])
+    body = await body_of(await chat.make_resumable("c", answer))
+    assert frames(body)[0] == (5, compact(START)[0])
+
+
+async def test_a_lone_token_goes_out_at_once(s2: S2, spy: SpyTransport) -> None:
+    chat = await chat_on(s2, linger_ms=60_000, batch_size=1000)
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    for word in "abc":
+        await reading.until("start" if word == "a" else "delta")
+        source.give(text(word))
+        await reading.until(f'"delta":"{word}"')
+    source.end()
+    await reading.rest()
+    await chat.aclose()
+
+
+async def test_under_load_records_share_batches_of_at_most_batch_size(s2: S2, spy: SpyTransport) -> None:
+    chat = await chat_on(s2, batch_size=7)
+    words = [text(str(number)) for number in range(500)]
+    response = await chat.make_resumable("c", words)
+    assert len(frames(await body_of(response))) == 500
+    await chat.aclose()
+    sizes = [len(batch.records) for _, batch in spy.appends[1:]]
+    assert max(sizes) == 7
+    assert len(sizes) < 150
+
+
+async def test_large_records_never_make_a_batch_that_is_too_large(s2: S2) -> None:
+    chat = await chat_on(s2, batch_size=1000)
+    words = [text("x" * 300_000) for _ in range(20)]
+    assert len(frames(await body_of(await chat.make_resumable("c", words)))) == 20
+    await chat.aclose()
+
+
+async def test_text_of_all_kinds_arrives_as_it_is_stored(chat: AiSdkChat) -> None:
+    odd = text("line\u2028sep\u0085 \r\n nul\x00 smile 😀")
+    body = await body_of(await chat.make_resumable("c", [odd]))
+    ((_, data),) = frames(body)
+    assert json.loads(data) == odd
+
+
+# --- 409 ---
+
+
+async def test_a_busy_chat_answers_409_and_starts_no_model(chat: AiSdkChat, basin: Basin) -> None:
+    first, second = Source(START), Source(START)
+    response = await chat.make_resumable("c", first, wait_until=chat.background)
+    refused = await chat.make_resumable("c", second, user_message=user())
+    assert (refused.status, refused.body) == (409, b"Stream already in use")
+    assert second.calls == 0
+    first.end()
+    await body_of(response)
+    await chat.drain()
+    assert shown(await records_of(basin.stream("c"))) == ["fence session-", *compact(START), "fence end-"]
+
+
+async def test_a_refused_coroutine_does_not_complain_that_it_was_never_awaited(chat: AiSdkChat) -> None:
+    async def ask() -> list[Chunk]:
+        return ANSWER
+
+    first = Source()
+    response = await chat.make_resumable("c", first, wait_until=chat.background)
+    refused = await chat.make_resumable("c", ask())  # warnings are errors here
+    assert refused.status == 409
+    first.end()
+    await body_of(response)
+
+
+# --- delivery and wait_until ---
+
+
+async def test_with_delivery_replay_the_post_answers_when_all_is_stored(chat: AiSdkChat, basin: Basin) -> None:
+    source = Source(START)
+    post = asyncio.create_task(chat.make_resumable("c", source, delivery="replay"))
+    await source.given.wait()
+    await asyncio.sleep(0)
+    assert not post.done()
+    source.end()
+    response = await post
+    assert (response.status, response.headers["cache-control"], response.chunks) == (202, "no-store", None)
+    assert shown(await records_of(basin.stream("c")))[-1] == "fence end-"
+
+
+async def test_with_a_background_the_post_answers_at_once(chat: AiSdkChat) -> None:
+    source = Source(START)
+    response = await chat.make_resumable("c", source, delivery="replay", wait_until=chat.background)
+    assert response.status == 202
+    source.end()
+    await chat.drain()
+
+
+async def test_a_source_that_fails_in_a_held_post_is_logged_and_not_raised(
+    chat: AiSdkChat, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Source()
+    source.fail(RuntimeError("secret"))
+    assert (await chat.make_resumable("c", source, delivery="replay")).status == 202
+    assert "secret" in caplog.text
+
+
+async def test_what_wait_until_gets_raises_what_the_source_raised_once_that_is_stored(
+    chat: AiSdkChat, basin: Basin
+) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    source.fail(RuntimeError("secret"))
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+    with pytest.raises(RuntimeError, match="secret"):
+        await handed[0]
+    assert shown(await records_of(basin.stream("c"))) == ["fence session-", *compact(START), GENERIC, "fence error-"]
+
+
+async def test_an_unknown_delivery_is_refused(chat: AiSdkChat) -> None:
+    with pytest.raises(ValueError, match="delivery"):
+        await chat.make_resumable("c", answer, delivery="both")  # type: ignore[arg-type]  # that is the point
+
+
+# --- sources that fail ---
+
+
+async def test_clients_see_a_generic_text_and_the_log_the_details(
+    chat: AiSdkChat, basin: Basin, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Source(START, TEXT_START, text("Hel"))
+    source.fail(RuntimeError("secret"))
+    body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
+    assert frames(body)[-1][1] == GENERIC
+    await chat.drain()
+    stored = shown(await records_of(basin.stream("c")))
+    assert stored[-2:] == [GENERIC, "fence error-"]
+    assert "secret" not in body + "".join(stored)
+    assert "secret" in caplog.text
+    assert {record.name for record in caplog.records if record.levelno >= logging.ERROR} == {"perdure.resumable"}
+
+
+async def test_on_error_gives_the_text(s2: S2) -> None:
+    chat = await chat_on(s2, on_error=lambda failure: f"Sorry: {failure}")
+    source = Source()
+    source.fail(RuntimeError("out of tokens"))
+    body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
+    assert json.loads(frames(body)[-1][1]) == {"type": "error", "errorText": "Sorry: out of tokens"}
+    await chat.aclose()
+
+
+async def test_an_on_error_that_fails_itself_leaks_nothing(s2: S2) -> None:
+    def on_error(failure: BaseException) -> str:
+        raise ValueError("another secret")
+
+    chat = await chat_on(s2, on_error=on_error)
+    source = Source()
+    source.fail(RuntimeError("secret"))
+    assert frames(await body_of(await chat.make_resumable("c", source, wait_until=chat.background)))[-1][1] == GENERIC
+    await chat.aclose()
+
+
+async def test_error_chunks_of_a_source_go_through_on_error(s2: S2) -> None:
+    chat = await chat_on(s2, on_error=lambda failure: "Sorry.")
+    source = [START, {"type": "error", "errorText": "secret"}]
+    body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
+    assert json.loads(frames(body)[-1][1]) == {"type": "error", "errorText": "Sorry."}
+    await chat.aclose()
+
+
+class Unstorable:
+    """Nothing that JSON knows."""
+
+
+@pytest.mark.parametrize("bad", [text("x" * 1_100_000), {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}])
+async def test_a_chunk_that_cannot_be_stored_ends_the_generation_with_an_error(
+    chat: AiSdkChat, basin: Basin, bad: object
+) -> None:
+    async def source() -> AsyncIterator[object]:
+        yield START
+        yield bad
+        yield FINISH
+
+    handed: list[Any] = []
+    body = await body_of(await chat.make_resumable("c", source, wait_until=handed.append))
+    assert [data for _, data in frames(body)] == [*compact(START), GENERIC]
+    assert shown(await records_of(basin.stream("c")))[-1] == "fence error-"
+    with pytest.raises(Exception, match=r"."):
+        await handed[0]
+    assert (await chat.make_resumable("c", answer, wait_until=chat.background)).status == 200
+
+
+async def test_something_that_is_no_source_ends_the_generation_with_an_error(chat: AiSdkChat, basin: Basin) -> None:
+    body = await body_of(await chat.make_resumable("c", 42, wait_until=chat.background))
+    assert [data for _, data in frames(body)] == [GENERIC]
+
+
+# --- clients that go ---
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_that_goes_ends_only_its_own_body(s2: S2, spy: SpyTransport, mode: ModeName) -> None:
+    chat = await chat_on(s2, mode=mode)
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    await reading.until("start")
+    await reading.close()
+    replaying = Reading(await chat.replay("c", active_only=mode == "session"))
+    source.give(TEXT_START, text("still here"))
+    await replaying.until("still here")
+    source.end()
+    assert frames(await replaying.rest())[-1][1] == compact(text("still here"))[0]
+    await chat.aclose()
+    assert (spy.open_reads, spy.open_appends) == (0, 0)
+
+
+async def test_a_body_that_is_closed_before_its_first_step_leaves_nothing_open(
+    s2: S2, spy: SpyTransport, chat: AiSdkChat
+) -> None:
+    response = await chat.make_resumable("c", answer, wait_until=chat.background)
+    await response.aclose()
+    await chat.drain()
+    assert (spy.open_reads, spy.open_appends) == (0, 0)
+
+
+async def test_a_request_that_is_cancelled_while_it_claims_leaves_a_generation_and_no_orphan(
+    chat: AiSdkChat, basin: Basin
+) -> None:
+    post = asyncio.create_task(chat.make_resumable("c", answer))
+    await asyncio.sleep(0)
+    post.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await post
+    await chat.drain()
+    assert shown(await records_of(basin.stream("c")))[-1] == "fence end-"
+
+
+async def test_a_slow_reader_of_a_single_use_stream_gets_everything(s2: S2) -> None:
+    chat = await chat_on(s2, mode="single-use")
+    words = [text("x" * 2000 + str(number)) for number in range(300)]
+    response = await chat.make_resumable("c", words, wait_until=chat.background)
+    chunks = response.chunks
+    assert chunks is not None
+    await anext(chunks)
+    replayed = await chat.replay("c")
+    replaying = asyncio.create_task(body_of(replayed))
+    received = "".join([chunk.decode() async for chunk in chunks])
+    assert frames(received)[-1][1] == compact(words[-1])[0]
+    assert len(frames(await replaying)) == 300
+    await chat.aclose()
+
+
+async def test_a_reader_that_falls_behind_goes_on_in_the_store(chat: AiSdkChat, spy: SpyTransport) -> None:
+    words = [text("x" * 2000 + str(number)) for number in range(400)]
+    response = await chat.make_resumable("c", words, wait_until=chat.background)
+    await chat.drain()
+    assert spy.opened_reads == 0
+    assert [data for _, data in frames(await body_of(response))] == compact(*words)
+    assert spy.opened_reads == 1
+    assert spy.open_reads == 0
+
+
+# --- others who write to the stream ---
+
+
+@pytest.mark.parametrize("mode", ["shared", "session"])
+async def test_a_generation_that_was_taken_over_ends_quietly_and_its_body_at_the_new_fence(
+    s2: S2, mode: ModeName, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = await chat_on(s2, mode=mode)
+    stream = s2.basin("test-chats").stream("c")
+    handed: list[Any] = []
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
+    await reading.until("start")
+    await stream.append([fence("session-other"), AppendRecord("theirs")])
+    source.give(TEXT_START)  # the next append finds out
+    assert [data for _, data in frames(await reading.rest())] == compact(START)
+    await source.closed.wait()
+    await handed[0]
+    assert shown(await records_of(stream)) == ["fence session-", *compact(START), "fence session-", "theirs"]
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    await chat.aclose()
+
+
+async def test_a_silent_generation_notices_that_it_was_taken_over(chat: AiSdkChat, basin: Basin) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
+    await reading.until("start")
+    await basin.stream("c").append([fence("session-other")])
+    async with asyncio.timeout(5):  # the source says nothing, so no append tells
+        await source.closed.wait()
+        await handed[0]
+    assert [data for _, data in frames(await reading.rest())] == compact(START)
+
+
+async def test_a_single_use_generation_that_was_taken_over_fails(s2: S2) -> None:
+    chat = await chat_on(s2, mode="single-use")
+    handed: list[Any] = []
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+    await source.given.wait()
+    await s2.basin("test-chats").stream("c").append([fence("session-other")])
+    source.give(TEXT_START)
+    with pytest.raises(FencingTokenMismatch):
+        await handed[0]
+    await chat.aclose()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_generation_that_was_stopped_elsewhere_ends_quietly_in_every_mode(s2: S2, mode: ModeName) -> None:
+    chat = await chat_on(s2, mode=mode)
+    handed: list[Any] = []
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+    await source.given.wait()
+    await s2.basin("test-chats").stream("c").append([fence("end-stop-AAAA")])
+    source.give(TEXT_START)
+    await handed[0]
+    await source.closed.wait()
+    await chat.aclose()
+
+
+async def test_a_foreign_record_without_a_fence_ends_the_generation_with_an_error(
+    chat: AiSdkChat, basin: Basin
+) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
+    await reading.until("start")
+    await basin.stream("c").append([AppendRecord('{"type":"foreign"}')])
+    source.give(TEXT_START)
+    with pytest.raises(SeqNumMismatch):
+        await handed[0]
+    assert [data for _, data in frames(await reading.rest())] == [*compact(START), '{"type":"foreign"}', GENERIC]
+    await source.closed.wait()
+
+
+# --- a store that fails ---
+
+
+async def test_a_store_that_fails_once_gets_the_error_and_the_end(
+    chat: AiSdkChat, basin: Basin, spy: SpyTransport
+) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
+    await reading.until("start")
+
+    def fail(name: str, batch: AppendInput) -> None:
+        spy.before_append = None
+        raise StorageFailed("the disk hiccuped")
+
+    spy.before_append = fail
+    source.give(TEXT_START)
+    with pytest.raises(StorageFailed, match="hiccuped"):
+        await handed[0]
+    assert [data for _, data in frames(await reading.rest())] == [*compact(START), GENERIC]
+    assert shown(await records_of(basin.stream("c")))[-1] == "fence error-"
+    assert source.closed.is_set()
+    assert (await chat.make_resumable("c", answer)).status == 200
+
+
+async def test_a_store_that_stays_away_fails_the_generation_and_closes_its_source(
+    chat: AiSdkChat, spy: SpyTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=handed.append)
+    await Reading(response).until("start")
+
+    def fail(name: str, batch: AppendInput) -> None:
+        raise StorageFailed("the disk is gone")
+
+    spy.before_append = fail
+    source.give(TEXT_START)
+    with pytest.raises(StorageFailed, match="gone"):
+        await handed[0]
+    await source.closed.wait()
+    assert "could not be written" in caplog.text
+    await response.aclose()
+    assert (spy.open_reads, spy.open_appends) == (0, 0)
+
+
+async def test_one_error_that_several_phases_meet_is_raised_once(s2: S2, spy: SpyTransport) -> None:
+    chat = await chat_on(s2, mode="shared")
+    failure = FencingTokenMismatch("session-other")
+    handed: list[Any] = []
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+
+    def fence_out(name: str, batch: AppendInput) -> None:
+        raise failure
+
+    spy.before_append = fence_out
+    source.give(TEXT_START)
+    await handed[0]
+    await chat.aclose()
+
+
+async def test_errors_of_the_source_and_of_the_store_come_together(chat: AiSdkChat, spy: SpyTransport) -> None:
+    handed: list[Any] = []
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+    await source.given.wait()
+
+    def fail(name: str, batch: AppendInput) -> None:
+        raise StorageFailed("the disk is gone")
+
+    spy.before_append = fail
+    source.fail(RuntimeError("the model is gone"))
+    with pytest.raises(ExceptionGroup) as raised:
+        await handed[0]
+    assert [str(failure) for failure in raised.value.exceptions] == ["the model is gone", "the disk is gone"]
+
+
+async def test_a_claim_that_fails_leaves_nothing_open(chat: AiSdkChat, spy: SpyTransport) -> None:
+    def fail(name: str, batch: AppendInput) -> None:
+        raise StorageFailed("the disk is gone")
+
+    spy.before_append = fail
+    source = Source(START)
+    with pytest.raises(StorageFailed):
+        await chat.make_resumable("c", source)
+    assert source.calls == 0
+    assert (spy.open_reads, spy.open_appends) == (0, 0)
+
+
+# --- leases ---
+
+
+async def test_a_silent_source_keeps_its_generation(s2: S2, caplog: pytest.LogCaptureFixture) -> None:
+    chat, other = await chat_on(s2, session_lease_ms=150), await chat_on(s2, session_lease_ms=150)
+    stream = s2.basin("test-chats").stream("c")
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    replaying = Reading(await other.replay("c", active_only=True))
+    await replaying.until("start")
+    rest = asyncio.create_task(replaying.rest())
+    async with asyncio.timeout(10), stream.read_session() as renewals:
+        count = 0
+        async for record in renewals:
+            assert record.command is CommandKind.TRIM
+            count += 1
+            if count >= 13:  # more than four leases
+                break
+    assert (await other.make_resumable("c", answer)).status == 409
+    source.give(text("after the pause"), FINISH)
+    source.end()
+    expected = [data for _, data in frames(await reading.rest())]
+    assert expected == compact(START, text("after the pause"), FINISH)
+    assert frames(await rest) == frames(reading.text)
+    stored = [short for short in shown(await records_of(stream)) if short != "trim 0"]
+    assert stored == ["fence session-", *expected, "fence end-"]
+    await chat.aclose()
+    await other.aclose()
+
+
+async def test_renewals_leave_gaps_in_the_ids_and_none_in_the_body(s2: S2) -> None:
+    chat = await chat_on(s2, session_lease_ms=60)
+    stream = s2.basin("test-chats").stream("c")
+    source = Source(START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    await until_records(s2, 4)
+    source.give(FINISH)
+    source.end()
+    body = frames(await reading.rest())
+    data = [(record.seq_num + 1, record.text) for record in await records_of(stream) if record.command is None]
+    assert body == data
+    assert data[1][0] > 4
+    await chat.aclose()
+
+
+async def until_records(s2: S2, count: int) -> None:
+    async with asyncio.timeout(10), s2.basin("test-chats").stream("c").read_session() as session:
+        async for record in session:
+            if record.seq_num >= count:
+                return
+
+
+async def test_a_chat_without_a_lease_offers_none_and_renews_nothing(s2: S2) -> None:
+    chat = await chat_on(s2, session_lease_ms=None)
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=chat.background)
+    await Reading(response).until("start")
+    (claim, *_) = await records_of(s2.basin("test-chats").stream("c"))
+    assert len(claim.body) == 20
+    source.end()
+    await chat.aclose()
+    await response.aclose()
+
+
+# --- shutting down ---
+
+
+async def test_draining_waits_for_the_generations(chat: AiSdkChat, basin: Basin) -> None:
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=chat.background)
+    draining = asyncio.create_task(chat.drain())
+    await source.given.wait()
+    assert not draining.done()
+    source.end()
+    await draining
+    assert shown(await records_of(basin.stream("c")))[-1] == "fence end-"
+    await response.aclose()
+
+
+async def test_what_still_runs_after_the_time_to_drain_ends_with_an_error(chat: AiSdkChat, basin: Basin) -> None:
+    source = Source(START, TEXT_START)
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    await source.given.wait()
+    await chat.drain(timeout=0)
+    assert source.closed.is_set()
+    assert shown(await records_of(basin.stream("c")))[-2:] == [GENERIC, "fence error-"]
+    assert frames(await reading.rest())[-1][1] == GENERIC
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_task_that_is_cancelled_from_outside_writes_its_end(s2: S2, mode: ModeName, spy: SpyTransport) -> None:
+    chat = await chat_on(s2, mode=mode)
+    handed: list[asyncio.Task[None]] = []
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=handed.append)  # type: ignore[arg-type]  # it is a task
+    await source.given.wait()
+    await response.aclose()
+    handed[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handed[0]
+    assert source.closed.is_set()
+    assert shown(await records_of(s2.basin("test-chats").stream("c")))[-1] == "fence error-"
+    await chat.aclose()
+    assert (spy.open_reads, spy.open_appends) == (0, 0)
+
+
+async def test_a_source_that_swallows_its_cancellation_ends_all_the_same(chat: AiSdkChat, basin: Basin) -> None:
+    waiting = asyncio.Event()
+
+    async def stubborn() -> AsyncIterator[Chunk]:
+        yield START
+        try:
+            waiting.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+        while True:
+            yield text("more")
+
+    response = await chat.make_resumable("c", stubborn, wait_until=chat.background)
+    await waiting.wait()
+    assert await chat.stop("c")
+    assert shown(await records_of(basin.stream("c")))[-2:] == ['{"type":"abort"}', "fence end-stop-"]
+    await response.aclose()
+
+
+async def test_resources_are_let_go_on_every_way(s2: S2, spy: SpyTransport) -> None:
+    """409, a claim that fails, 202, a whole body, a cancelled body, a body that fails."""
+    chat = await chat_on(s2)
+    await body_of(await chat.make_resumable("c", answer))
+    source = Source(START)
+    response = await chat.make_resumable("c", source, wait_until=chat.background)
+    assert (await chat.make_resumable("c", answer)).status == 409
+    replaying = await chat.replay("c", active_only=True)
+    await Reading(replaying).until("start")
+    await replaying.aclose()
+    assert spy.open_reads <= 1  # the writer's own look at its stream in a pause
+    source.end()
+    await body_of(response)
+    assert (await chat.make_resumable("c", answer, delivery="replay")).status == 202
+    await chat.drain()
+    await until(lambda: (spy.open_reads, spy.open_appends) == (0, 0))
+    await chat.aclose()
