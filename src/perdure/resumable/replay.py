@@ -41,6 +41,8 @@ def replay(mode: Mode, head: StreamHead, *, from_seq_num: int | None, active_onl
         if start_seq >= head.next_seq_num:
             return None
         return ReplayPlan(BodyPlan(start_seq, EndAt.TAIL, end_seq=head.next_seq_num), False)
+    # A cursor from nowhere must not make the body begin behind the fence that ends it.
+    start_seq = min(start_seq, head.next_seq_num)
     body = BodyPlan(start_seq, EndAt.TERMINAL_FENCE, fences_from=head.active_start, lease_ms=head.lease_ms)
     return ReplayPlan(body, True)
 
@@ -51,7 +53,7 @@ def _active_generation(
     if not head.active or head.active_start is None:
         return None
     body = BodyPlan(
-        max(head.active_start, from_seq_num or 0),
+        max(head.active_start, min(from_seq_num or 0, head.next_seq_num)),
         EndAt.TERMINAL_FENCE,
         lease_ms=head.lease_ms,
         trimmed_at_end=mode is Mode.SINGLE_USE,
