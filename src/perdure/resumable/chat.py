@@ -288,7 +288,7 @@ class ResumableChat:
     ) -> FollowingBody:
         reader: Reader | None = None
         if run is not None and self._settings.mode is Mode.SINGLE_USE:
-            reader = run.attach_reader(plan.start_seq)
+            reader = run.attach_reader(plan.start_seq, tap)
         return FollowingBody(
             stream,
             plan,
@@ -332,6 +332,8 @@ class ResumableChat:
         if run is not None:
             stopping = run.interrupt(Interruption.STOP)
             await asyncio.wait((run.task,), timeout=STOP_GRACE_SECONDS)
+            if not run.is_generating:
+                await asyncio.wait((run.task,))
             if stopping and run.stopped:
                 return True
         stream = await self._store.stream(name)

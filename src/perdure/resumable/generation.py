@@ -69,11 +69,16 @@ class _Phase(Enum):
 class Reader:
     """How far a reader that this process serves has come; the trim of a single-use stream waits for it."""
 
-    __slots__ = ("_generation", "position")
+    __slots__ = ("_generation", "_tap", "position")
 
-    def __init__(self, generation: Generation, position: int) -> None:
+    def __init__(self, generation: Generation, position: int, tap: Tap | None) -> None:
         self._generation = generation
+        self._tap = tap
         self.position = position
+
+    def is_safe_at(self, seq_num: int) -> bool:
+        """Whether the reader needs nothing below `seq_num` from the store."""
+        return self.position >= seq_num or (self._tap is not None and self._tap.holds_all)
 
     def reached(self, seq_num: int) -> None:
         """Everything below `seq_num` was handed to the client."""
@@ -143,6 +148,11 @@ class Generation:
         return self._stream.name
 
     @property
+    def is_generating(self) -> bool:
+        """Whether the source has not been let go of yet."""
+        return self._phase in (_Phase.NEW, _Phase.GENERATING)
+
+    @property
     def task(self) -> asyncio.Task[None]:
         """The task, from `start`; it resolves when the end is durable, and raises what the source raised."""
         assert self._task is not None
@@ -153,9 +163,9 @@ class Generation:
         self._task = asyncio.get_running_loop().create_task(self.run(), name=f"generation on {self.name}")
         return self._task
 
-    def attach_reader(self, position: int) -> Reader:
-        """Announce a reader that has been given everything below `position`."""
-        reader = Reader(self, position)
+    def attach_reader(self, position: int, tap: Tap | None) -> Reader:
+        """Announce a reader that has been given everything below `position`, and reads from `tap` if it can."""
+        reader = Reader(self, position, tap)
         self.readers.add(reader)
         return reader
 
@@ -364,7 +374,7 @@ class Generation:
         moved = self._readers_moved = asyncio.Event()
         try:
             async with asyncio.timeout(SLOW_READER_SECONDS):
-                while any(reader.position < seq_num for reader in self.readers):
+                while not all(reader.is_safe_at(seq_num) for reader in self.readers):
                     moved.clear()
                     await moved.wait()
         except TimeoutError:
@@ -418,8 +428,8 @@ class Generation:
                         if record.command is CommandKind.FENCE:
                             self.saw_fence(record.text)
                             return
-                        if record.command is None:
-                            return  # data again: from here on appends tell
+                        if record.command is None and record.seq_num < self._writer.next_seq:
+                            return  # our own data again: from here on appends tell
         except Exception as exc:
             # The next tick of the writer tries again, and its next append finds out anyway.
             logger.debug("the stream %r could not be followed by its writer", self.name, exc_info=exc)

@@ -48,6 +48,11 @@ class Tap:
         self._dry = True
         self._wake()
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether the reader gets everything from here, and needs nothing from the store."""
+        return not self._dry
+
     async def next_batch(self) -> ReadBatch | None:
         """What has become durable since the last call; None when the reader must go on in the store."""
         while not self._waiting:

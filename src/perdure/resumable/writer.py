@@ -50,9 +50,9 @@ class GenerationWriter:
     """
 
     __slots__ = (
-        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_next_seq", "_on_durable",
+        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_on_durable",
         "_on_failure", "_on_pause", "_renew_after", "_session", "_tick_timer", "_token", "_waiter", "_waiting",
-        "_waiting_bytes", "_waiting_since", "durable_end", "last_put",
+        "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,8 @@ class GenerationWriter:
     ) -> None:
         self._session = session
         self._token = claim.token
-        self._next_seq = claim.start_seq
+        self.next_seq = claim.start_seq
+        """The sequence number after the last record that was submitted."""
         self._batch_size = settings.batch_size
         self._linger = settings.linger_ms / 1000
         renew_after_ms = settings.renew_after_ms
@@ -158,14 +159,14 @@ class GenerationWriter:
         while self._waiting and self._failure is None:
             records = self._next_batch()
             try:
-                batch = AppendInput.of(records, match_seq_num=self._next_seq, fencing_token=self._token)
+                batch = AppendInput.of(records, match_seq_num=self.next_seq, fencing_token=self._token)
                 ticket = self._session.try_submit(batch)
             except Exception as exc:
                 self._fail(exc)
                 return
             if ticket is None:
                 return
-            self._next_seq += len(records)
+            self.next_seq += len(records)
             self._in_flight.append(records)
             if records is self._waiting:
                 self._waiting, self._waiting_bytes = [], 0

@@ -1,0 +1,256 @@
+"""Leases: how a generation whose writer is gone comes to its end, once, and how one that lives does not."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure import S2, AppendRecord, Basin, Stream
+from perdure.errors import StorageFailed
+from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.lease import GenerationAbandoned, is_over, remaining_ms, silence_ms
+from perdure.resumable.settings import ChatSettings, ModeName
+from perdure.resumable.tail_search import StreamHead
+from tests.resumable.chats import (
+    ANSWER,
+    BASIN,
+    HOLDER,
+    Reading,
+    body_of,
+    chat_on,
+    fence,
+    frames,
+    leased,
+    records_of,
+    shown,
+    until,
+    write,
+)
+from tests.resumable.spy_transport import SpyTransport
+
+ERROR = '{"type":"error","errorText":"An error occurred."}'
+LEASE_MS = 120
+DEAD = AppendRecord.fence(leased(LEASE_MS), timestamp=1)
+"""The holder fence of a writer that was last heard of in 1970."""
+
+
+@pytest.fixture
+def stream(basin: Basin) -> Stream:
+    return basin.stream("c")
+
+
+# --- arithmetic ---
+
+
+@given(lease_ms=st.integers(1, 10**8), last=st.integers(0, 10**13), silence=st.integers(0, 10**9))
+def test_a_lease_is_over_when_nothing_was_heard_for_its_length(lease_ms: int, last: int, silence: int) -> None:
+    assert is_over(lease_ms, last, last + silence) == (silence >= lease_ms)
+    token = leased(lease_ms)
+    head = StreamHead(1, last, None, token, 0, True)
+    left = remaining_ms(head, last + silence)
+    if lease_ms <= 86_400_000:
+        assert left == max(0, lease_ms - silence)
+        assert (left == 0) == is_over(lease_ms, last, last + silence)
+    else:
+        assert left is None
+
+
+def test_readers_wait_up_to_a_fifth_longer_than_the_lease() -> None:
+    assert (silence_ms(1000, 0.0), silence_ms(1000, 1.0)) == (1000, 1200)
+
+
+@pytest.mark.parametrize(
+    ("mode", "offered", "claimers", "expected"),
+    [
+        ("session", 30_000, 5_000, 10_000),
+        ("single-use", 30_000, 5_000, 10_000),
+        ("session", None, 5_000, None),
+        ("shared", 30_000, 6_000, 2_000),
+        ("shared", 3_000, 6_000, 1_000),
+        ("shared", None, 6_000, 2_000),
+    ],
+)
+def test_writers_renew_after_a_third_of_what_others_go_by(
+    mode: ModeName, offered: int | None, claimers: int, expected: float | None
+) -> None:
+    settings = ChatSettings.of(mode=mode, session_lease_ms=offered, lease_duration_ms=claimers)
+    assert settings.renew_after_ms == expected
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"mode": "sometimes"},
+        {"batch_size": 0},
+        {"batch_size": 1001},
+        {"batch_size": True},
+        {"linger_ms": -1},
+        {"linger_ms": float("nan")},
+        {"linger_ms": float("inf")},
+        {"lease_duration_ms": 0},
+        {"session_lease_ms": 0},
+        {"session_lease_ms": 86_400_001},
+        {"session_lease_ms": 1.5},
+        {"keep_alive_ms": 0},
+        {"keep_alive_ms": float("inf")},
+    ],
+)
+def test_settings_out_of_range_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        ChatSettings.of(**bad)  # type: ignore[arg-type]  # that is the point
+
+
+# --- noticed on the way ---
+
+
+@pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
+async def test_a_resume_ends_what_nobody_writes_any_more(s2: S2, mode: ModeName) -> None:
+    chat = await chat_on(s2, mode=mode)
+    stream = s2.basin(BASIN).stream("c")
+    await stream.append([DEAD, AppendRecord("a", timestamp=1)])
+    assert (await chat.replay("c", active_only=mode == "session")).status == 204
+    assert shown(await records_of(stream)) == ["fence session-", "a", ERROR, "fence error-"]
+    await chat.aclose()
+
+
+async def test_a_history_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+    chunks = [
+        '{"type":"start","messageId":"m"}',
+        '{"type":"text-start","id":"t"}',
+        '{"type":"text-delta","id":"t","delta":"Hel"}',
+    ]
+    await stream.append([DEAD, *[AppendRecord(chunk, timestamp=1) for chunk in chunks]])
+    history = await chat.history("c")
+    assert history["active"] is False
+    assert history["nextSeqNum"] == 6
+    assert history["messages"] == [
+        {"id": "m", "role": "assistant", "parts": [{"type": "text", "text": "Hel", "state": "done"}]}
+    ]
+
+
+async def test_a_watch_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+    await stream.append([DEAD])
+    watching = Reading(await chat.watch("c"))
+    assert '"event":"state","active":false' in await watching.until("state")
+    await watching.close()
+    assert shown(await records_of(stream)) == ["fence session-", ERROR, "fence error-"]
+
+
+async def test_the_next_turn_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+    await stream.append([DEAD, AppendRecord("a", timestamp=1)])
+    live = Reading(await chat.replay("c", live=True, from_seq_num=1))
+    body = frames(await body_of(await chat.make_resumable("c", ANSWER, wait_until=chat.background)))
+    assert body[0][0] == 6
+    seen = frames(await live.until('"finish"'))
+    assert [data for _, data in seen] == ["a", ERROR, *[data for _, data in body]]
+    await live.close()
+
+
+async def test_a_stop_of_what_nobody_writes_any_more_is_a_stop(chat: AiSdkChat, stream: Stream) -> None:
+    await stream.append([DEAD])
+    assert await chat.stop("c")
+    assert shown(await records_of(stream)) == ["fence session-", '{"type":"abort"}', "fence end-stop-"]
+
+
+async def test_on_error_may_tell_that_a_generation_was_abandoned(s2: S2) -> None:
+    chat = await chat_on(s2, on_error=lambda failure: type(failure).__name__)
+    stream = s2.basin(BASIN).stream("c")
+    await stream.append([DEAD])
+    await chat.replay("c", active_only=True)
+    assert GenerationAbandoned.__name__ in shown(await records_of(stream))[1]
+    await chat.aclose()
+
+
+# --- noticed by those who wait ---
+
+
+@pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
+async def test_a_reader_that_waits_for_a_dead_writer_gets_the_error_and_the_end(s2: S2, mode: ModeName) -> None:
+    chat = await chat_on(s2, mode=mode)
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(LEASE_MS)), "a")
+    started = asyncio.get_running_loop().time()
+    reading = Reading(await chat.replay("c", active_only=mode == "session"))
+    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    assert asyncio.get_running_loop().time() - started < 10 * LEASE_MS / 1000
+    assert shown(await records_of(stream))[-2:] == [ERROR, "fence error-"]
+    await chat.aclose()
+
+
+async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2) -> None:
+    chats = [await chat_on(s2) for _ in range(3)]
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(LEASE_MS)), "a")
+    readings = [Reading(await chats[n % 3].replay("c", active_only=True)) for n in range(50)]
+    bodies = await asyncio.gather(*[reading.rest() for reading in readings])
+    assert {tuple(data for _, data in frames(body)) for body in bodies} == {("a", ERROR)}
+    assert shown(await records_of(stream)) == ["fence session-", "a", ERROR, "fence error-"]
+    for chat in chats:
+        await chat.aclose()
+
+
+async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2: S2) -> None:
+    chat = await chat_on(s2, session_lease_ms=LEASE_MS)
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(LEASE_MS)), "a")
+    live = Reading(await chat.replay("c", live=True, from_seq_num=2))
+    await live.until("error")
+    await live.close()
+    await chat.aclose()
+
+
+async def test_a_watcher_hears_that_a_dead_generation_was_ended(chat: AiSdkChat, stream: Stream) -> None:
+    await write(stream, fence(leased(LEASE_MS)), "a")
+    watching = Reading(await chat.watch("c"))
+    assert '"event":"state","active":true,"generationStart":0,"nextSeqNum":2' in await watching.until("state")
+    await watching.until('"event":"error","active":false,"generationStart":0,"nextSeqNum":4')
+    await watching.close()
+
+
+async def test_a_generation_without_a_lease_is_left_alone(s2: S2, spy: SpyTransport) -> None:
+    chat = await chat_on(s2, session_lease_ms=30)
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(HOLDER), "a")
+    live = await chat.replay("c", live=True, from_seq_num=1)
+    readings = [Reading(await chat.replay("c", active_only=True)), Reading(live)]
+    for reading in readings:
+        await reading.until("data: a")
+    rests = [asyncio.create_task(reading.rest()) for reading in readings]
+    spy.reads.clear()
+    await until(lambda: len(spy.reads) >= 1)  # the live one, which did not know, has looked
+    assert (await chat.make_resumable("c", ANSWER)).status == 409
+    assert shown(await records_of(stream)) == ["fence session-", "a"]
+    await write(stream, fence("end-AAAA"))
+    assert frames(await rests[0]) == [(2, "a")]
+    rests[1].cancel()
+    await asyncio.wait(rests)
+    await chat.aclose()
+
+
+async def test_a_reader_that_cannot_look_looks_again(s2: S2, spy: SpyTransport) -> None:
+    chat = await chat_on(s2)
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(60)), "a")
+    reading = Reading(await chat.replay("c", active_only=True))
+    await reading.until("data: a")
+    failures = 0
+
+    def fail(name: str, request: object) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 2:
+            spy.before_read = None
+        raise StorageFailed("the disk hiccuped")
+
+    spy.before_read = fail
+    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    await chat.aclose()
+
+
+async def test_an_object_without_a_lease_honours_those_that_it_meets(s2: S2) -> None:
+    chat = await chat_on(s2, session_lease_ms=None)
+    await write(s2.basin(BASIN).stream("c"), fence(leased(LEASE_MS)), "a")
+    reading = Reading(await chat.replay("c", active_only=True))
+    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    await chat.aclose()
