@@ -11,12 +11,12 @@ _METERED_OVERHEAD = 8
 
 
 class Origin(NamedTuple):
-    """Record `index` of `count` in the `number`-th batch that `writer` submitted to a stream."""
+    """Record `part` of `parts` in the `number`-th batch that `writer` submitted to a stream."""
 
     writer: int
     number: int
-    index: int
-    count: int
+    part: int
+    parts: int
 
 
 def body(origin: Origin, size: int) -> bytes:
@@ -28,8 +28,8 @@ def body(origin: Origin, size: int) -> bytes:
 
 def origin_of(content: bytes) -> Origin:
     """Where the record came from; fails unless the content is what was submitted, byte by byte."""
-    *parts, size = map(int, content.split(b"|", 1)[0].split(b"."))
-    origin = Origin(*parts)
+    *numbers, size = map(int, content.split(b"|", 1)[0].split(b"."))
+    origin = Origin(*numbers)
     assert content == body(origin, size), f"{origin} came back changed"
     return origin
 

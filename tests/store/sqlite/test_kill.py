@@ -45,16 +45,16 @@ class Ledger:
         for record in records:
             assert record.seq_num == len(found), "a gap, or a number given twice"
             origin = origin_of(record.body)
-            if origin.index == 0:
-                assert not found or found[-1].index == found[-1].count - 1, "a batch that was cut"
+            if origin.part == 0:
+                assert not found or found[-1].part == found[-1].parts - 1, "a batch that was cut"
                 expected = self._next[stream, origin.writer]
                 assert origin.number == expected, "a batch was lost, doubled, or came out of turn"
                 self._next[stream, origin.writer] += 1
             else:
-                assert origin == found[-1]._replace(index=origin.index), "batches are mixed"
-                assert origin.index == found[-1].index + 1
+                assert origin == found[-1]._replace(part=origin.part), "batches are mixed"
+                assert origin.part == found[-1].part + 1
             found.append(origin)
-        assert not found or found[-1].index == found[-1].count - 1, "the last batch is not whole"
+        assert not found or found[-1].part == found[-1].parts - 1, "the last batch is not whole"
 
     def settle(self) -> None:
         """Every ack tells the truth; beyond the acks there is only what was in flight."""

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 
+from perdure.errors import BasinNotFound
 from perdure.model.batches import AppendAck, AppendInput
 from perdure.model.records import AppendRecord
-from perdure.store.catalogue import StreamId
+from perdure.store.catalogue import BasinChange, BasinEntry, StreamId
 from perdure.store.engine import Lane
 from perdure.store.sqlite import SqliteEngine
+from tests.store.making import delete_stream, gone
 from tests.store.sqlite.submitted import full_batch, small_batch
 
 IN_FLIGHT = 8
@@ -105,11 +107,29 @@ def hold_the_turn(pipe: Connection, path: str) -> None:
     async def life() -> None:
         engine = await SqliteEngine.open(path, maintain=False)
 
-        def stay(_: object) -> None:
+        def stay(basin: BasinEntry | None) -> BasinChange:
             pipe.send("inside")
             pipe.recv()
+            raise BasinNotFound("that was all")
 
-        await engine._writer.submit(stay)
+        try:
+            await engine.change_basin("some-basin", stay)  # decided inside the transaction
+        except BasinNotFound:
+            await engine.aclose()
+
+    _asynchronously(life)
+
+
+def delete_when_told(pipe: Connection, path: str) -> None:
+    """Delete the streams that the pipe names, and tell when they are gone."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path)
+        pipe.send("ready")
+        while (name := await asyncio.to_thread(pipe.recv)) is not None:
+            await delete_stream(engine, name)
+            await gone(engine, name)
+            pipe.send("gone")
         await engine.aclose()
 
     _asynchronously(life)

@@ -49,6 +49,11 @@ class DatabaseFile:
 
     def sync(self) -> None:
         """Have the disk take what was written. Raises `apsw.IOError` as a checkpoint would."""
-        code = self._sync(self._pointer, apsw.SQLITE_SYNC_NORMAL | apsw.SQLITE_SYNC_DATAONLY)
+        try:
+            code = self._sync(self._pointer, apsw.SQLITE_SYNC_NORMAL | apsw.SQLITE_SYNC_DATAONLY)
+        except SystemError as exc:
+            if isinstance(exc.__cause__, apsw.Error):  # a file system written in Python raises beside returning
+                raise exc.__cause__ from None
+            raise
         if code != apsw.SQLITE_OK:
             raise apsw.exception_for(code)

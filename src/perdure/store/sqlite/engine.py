@@ -140,12 +140,14 @@ class SqliteEngine:
         await asyncio.to_thread(self._checkpointer.close)
         _in_this_process.discard(self)
         if not ended:
+            threading.Thread(target=self._release, name="perdure-release", daemon=True).start()
             raise Unavailable(
                 "the writer did not end, since another process keeps the turn to write; it may be stopped"
             )
         await asyncio.to_thread(self._release)
 
     def _release(self) -> None:
+        self._writer.join()
         self._writer.let_log_be_copied()
         self._files.close()
 

@@ -22,7 +22,7 @@ _HARMLESS: Final = (
 
 def translate(exc: apsw.Error, doing: str) -> PerdureError:
     """The error that a caller gets for `exc`, which happened while `doing` something."""
-    text = f"{doing} failed: {exc}"
+    text = f"{doing} failed: {str(exc) or type(exc).__name__}"
     if isinstance(exc, apsw.FullError):
         return StorageFull(f"{doing} failed because no space is left; nothing was written")
     if isinstance(exc, apsw.BusyError):

@@ -170,6 +170,11 @@ class Writer:
             self._alarm.cancel()
         return ended
 
+    def join(self) -> None:
+        """Wait for the end of the thread, however long it takes. Blocks."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
     def fail(self, exc: apsw.Error) -> None:
         """Refuse to write from now on, after a failure elsewhere that leaves the disk unknown. Any thread."""
         self._stop_writing(translate(exc, "checkpointing the store"))
