@@ -148,6 +148,18 @@ class TestRoom:
         tickets = [ticket for task in tasks for ticket in await task]
         assert [(await ticket).seq_num for ticket in tickets] == list(range(30))
 
+    async def test_nobody_overtakes_those_who_wait(self, peer: ScriptedAppends, producer: Producer) -> None:
+        await post(producer, *"abcdefghi")
+        tasks = [asyncio.create_task(post(producer, body)) for body in "jk"]
+        await settle()
+        peer.acknowledge()
+        while len(peer.sent) < 3:
+            await asyncio.sleep(0)
+        # The third batch is gone, but those who waited for it have not all run yet.
+        await post(producer, "l")
+        await asyncio.gather(*tasks)
+        assert peer.bodies[9:] == list("jkl")
+
     async def test_cancelling_a_submit_that_waits_takes_nothing(
         self, peer: ScriptedAppends, producer: Producer
     ) -> None:
