@@ -39,7 +39,11 @@ class KeptHistories:
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._size_bytes = 0
+        self.size_bytes = 0
+        """About how much is kept, as JSON."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def fold(self, stream: Stream) -> SessionFold:
         """The whole stream, folded up to its tail. The caller reads from it and feeds it nothing."""
@@ -85,16 +89,16 @@ class KeptHistories:
         if kept.size_bytes > self._max_bytes:
             return
         self._kept[name] = kept
-        self._size_bytes += kept.size_bytes
-        while self._size_bytes > self._max_bytes:
+        self.size_bytes += kept.size_bytes
+        while self.size_bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
-            self._size_bytes -= oldest.size_bytes
+            self.size_bytes -= oldest.size_bytes
 
     def forget(self, name: str) -> None:
         """Begin anew with the next call for this chat."""
         kept = self._kept.pop(name, None)
         if kept is not None:
-            self._size_bytes -= kept.size_bytes
+            self.size_bytes -= kept.size_bytes
 
 
 def _place(record: SequencedRecord) -> _Place:

@@ -357,8 +357,11 @@ class ResumableChat:
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
-        await self.stop(name)
         basin = await self._store.basin()
+        # Asked for by the list, since looking at a stream would create it.
+        if not any(info.name == name for info in (await basin.streams.list_page(prefix=name, limit=1)).items):
+            return False
+        await self.stop(name)
         try:
             await basin.streams.delete(name)
         except NotFound:
