@@ -93,7 +93,14 @@ def main() -> int:
         print(as_text(rows))
     print("\n" + "\n".join([summary, *failures]))
     if options.json:
-        results = {outcome.name: [as_values(row) for row in outcome.rows] for outcome in outcomes}
+        results = {
+            outcome.name: {
+                "seconds": round(outcome.seconds, 1),
+                "load_after": outcome.load,
+                "rows": [as_values(row) for row in outcome.rows],
+            }
+            for outcome in outcomes
+        }
         options.json.write_text(json.dumps({**header, "failures": failures, "results": results}, indent=2) + "\n")
     return 1 if failures else 0
 

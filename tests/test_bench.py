@@ -20,4 +20,4 @@ def test_the_benchmark_prints_a_table_and_writes_its_results(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert "append of 1 KB, idle, p50" in done.stdout
-    assert json.loads(results.read_text())["results"]["append_idle"][0]["unit"] == "ms"
+    assert json.loads(results.read_text())["results"]["append_idle"]["rows"][0]["unit"] == "ms"
