@@ -359,7 +359,8 @@ class ResumableChat:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
         basin = await self._store.basin()
         # Asked for by the list, since looking at a stream would create it.
-        if not any(info.name == name for info in (await basin.streams.list_page(prefix=name, limit=1)).items):
+        page = await basin.streams.list_page(prefix=name, limit=1)
+        if not any(info.name == name and info.deleted_at is None for info in page.items):
             return False
         await self.stop(name)
         try:

@@ -1,0 +1,152 @@
+"""Several processes on one directory: one wins, and nobody waits for the dead."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
+from tests.resumable.chats import ANSWER, Reading, body_of, frames
+
+REPOSITORY = Path(__file__).parents[2]
+LEASE_MS = 600
+
+
+class Process:
+    """A process that generates; see `chat_process`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def answer(self) -> str:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(20):
+            return (await self._process.stdout.readline()).decode().strip()
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+
+    async def ask(self, line: str) -> str:
+        self.tell(line)
+        return await self.answer()
+
+    async def kill(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def process(path: Path) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.resumable.chat_process",
+        str(path),
+        str(LEASE_MS),
+        cwd=REPOSITORY,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    running = Process(child)
+    try:
+        assert await running.answer() == "ready"
+        yield running
+    finally:
+        if child.returncode is None:
+            await running.kill()
+
+
+@pytest.fixture
+async def chat(tmp_path: Path) -> AsyncIterator[AiSdkChat]:
+    async with create_resumable_chat(
+        path=tmp_path / "data", basin="test-chats", mode="session", session_lease_ms=LEASE_MS
+    ) as chat:
+        yield chat
+
+
+async def test_of_two_processes_that_claim_a_chat_one_wins_and_the_other_calls_no_model(
+    chat: AiSdkChat, tmp_path: Path
+) -> None:
+    async with process(tmp_path / "data") as first, process(tmp_path / "data") as second:
+        winners = set()
+        for number in range(20):
+            name = f"chat-{number % 5}"
+            for each in (first, second):
+                each.tell(f"start {name}")
+            answers = [await first.answer(), await second.answer()]
+            assert sorted(answers) == ["202 1", "409 0"]
+            winner = first if answers[0] == "202 1" else second
+            winners.add(winner)
+            assert await winner.ask(f"end {name}") == "done"
+        assert winners  # who wins is chance
+
+
+async def test_readers_of_a_killed_process_get_an_error_and_an_end_within_the_lease(
+    chat: AiSdkChat, tmp_path: Path
+) -> None:
+    async with process(tmp_path / "data") as writer:
+        assert await writer.ask("start c") == "202 1"
+        readings = [Reading(await chat.replay("c", active_only=True)) for _ in range(5)]
+        watching = Reading(await chat.watch("c"))
+        await watching.until('"active":true')
+        for reading in readings:
+            await reading.until("Hel")
+        await writer.kill()
+    killed = time.monotonic()
+    bodies = await asyncio.gather(*[reading.rest() for reading in readings])
+    assert time.monotonic() - killed < 1.2 * LEASE_MS / 1000 + 0.5
+    for body in bodies:
+        assert frames(body)[-1][1] == '{"type":"error","errorText":"An error occurred."}'
+        assert body.count('"type":"error"') == 1
+    assert '"event":"error"' in await watching.until('"event":"error"')
+    await watching.close()
+    assert len(frames(await body_of(await chat.make_resumable("c", ANSWER, wait_until=chat.background)))) == len(ANSWER)
+    await chat.drain()
+    messages: Any = (await chat.history("c"))["messages"]
+    assert messages[0]["parts"] == [{"type": "text", "text": "Hel", "state": "done"}]
+    assert messages[-1]["parts"] == [{"type": "text", "text": "Hello", "state": "done"}]
+
+
+async def test_the_next_message_after_a_kill_is_refused_until_the_lease_is_over(
+    chat: AiSdkChat, tmp_path: Path
+) -> None:
+    async with process(tmp_path / "data") as writer:
+        assert await writer.ask("start c") == "202 1"
+        await writer.kill()
+    killed = time.monotonic()
+    statuses: list[int] = []
+    while not statuses or statuses[-1] == 409:
+        response = await chat.make_resumable("c", ANSWER, delivery="replay")
+        statuses.append(response.status)
+        await asyncio.sleep(0.02)
+    assert statuses[0] == 409
+    assert statuses[-1] == 202
+    assert time.monotonic() - killed < 1.2 * LEASE_MS / 1000 + 0.5
+
+
+async def test_a_silent_generation_of_another_process_is_stopped(chat: AiSdkChat, tmp_path: Path) -> None:
+    async with process(tmp_path / "data") as writer:
+        assert await writer.ask("start c") == "202 1"
+        assert await chat.stop("c")
+        assert await writer.ask("closed c") == "closed"
+        assert await writer.ask("start c") == "202 1"
+
+
+async def test_a_generation_of_another_process_is_followed_live(chat: AiSdkChat, tmp_path: Path) -> None:
+    async with process(tmp_path / "data") as writer:
+        watching = Reading(await chat.watch("c"))
+        await watching.until("state")
+        assert await writer.ask("start c") == "202 1"
+        await watching.until('"start"')
+        reading = Reading(await chat.replay("c", active_only=True))
+        await reading.until("Hel")
+        assert await writer.ask("end c") == "done"
+        assert len(frames(await reading.rest())) == 3
+        await watching.until('"end"')
+        await watching.close()
