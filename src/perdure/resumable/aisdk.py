@@ -39,7 +39,9 @@ from .chunks import DEFAULT_SDK_VERSION, KeyStyle, SourceChunk
 from .frames import id_first, without_id
 from .generation import Plan
 from .json_body import JsonObject, encode_body, parse_object
-from .responses import ChatResponse, json_snapshot, replay_options
+from .responses import ChatResponse as ChatResponse
+from .responses import json_snapshot
+from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_KEEP_ALIVE_MS,
@@ -54,9 +56,9 @@ from .settings import (
 )
 from .sources import open_source
 
-__all__ = ["AiSdkChat", "create_resumable_chat", "replay_options"]
+__all__ = ["AiSdkChat", "ChatResponse", "create_resumable_chat", "replay_options"]
 
-HEADERS: Final[Mapping[str, str]] = {
+_HEADERS: Final[Mapping[str, str]] = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache",
     "connection": "keep-alive",
@@ -86,7 +88,7 @@ class _Closing:
 class _Adapter:
     """The AI SDK's wire format."""
 
-    headers = HEADERS
+    headers = _HEADERS
 
     def error_body(self, text: str) -> bytes:
         return encode_body(error_chunk(text))
