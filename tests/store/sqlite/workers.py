@@ -157,3 +157,22 @@ def open_and_wait(pipe: Connection, path: str) -> None:
         await asyncio.to_thread(pipe.recv)
 
     _asynchronously(life)
+
+
+def append_full_batches(pipe: Connection, path: str, stream: int, count: int) -> None:
+    """Append `count` batches of 1 MiB, a few in flight; then say so."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+        pipe.send("ready")
+        await asyncio.to_thread(pipe.recv)
+        waiting: deque[asyncio.Future[AppendAck]] = deque()
+        for number in range(count):
+            waiting.append(engine.append(StreamId(stream), full_batch(0, number)))
+            if len(waiting) == 4:
+                await waiting.popleft()
+        await asyncio.gather(*waiting)
+        pipe.send("done")
+        await engine.aclose()
+
+    _asynchronously(life)
