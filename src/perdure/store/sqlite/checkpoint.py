@@ -42,8 +42,8 @@ READER_PATIENCE_MS: Final = 5
 LONG_BYTES: Final = 128 * 1024 * 1024
 """The file of a log that got away from the thread, because the machine is busy, or somebody reads for long."""
 
-LONG_PATIENCE_MS: Final = 250
-"""How long the writer then waits, so that the others get a chance. In vain, it waits at twice the size again."""
+LONG_PATIENCE_MS: Final = 2000
+"""How long the writer then waits, for a slow copy or a reader. In vain, it waits so again at twice the size."""
 
 
 class Checkpointer:
@@ -58,6 +58,7 @@ class Checkpointer:
         self._wake = threading.Event()
         self._stopping = False
         self._written = 0
+        self._copying = threading.Lock()
         self._finish = False
         self._too_long = False
         self._long_bytes = LONG_BYTES
@@ -90,17 +91,29 @@ class Checkpointer:
 
     def finish(self, connection: apsw.Connection) -> None:
         """Copy the rest, so that the log begins anew. On the writer's thread, while nobody else writes."""
-        connection.set_busy_timeout(LONG_PATIENCE_MS if self._too_long else READER_PATIENCE_MS)
+        patience_ms = LONG_PATIENCE_MS if self._too_long else READER_PATIENCE_MS
+        finished = False
+        if self._copying.acquire(timeout=patience_ms / 1000):
+            try:
+                finished = self._restart(connection, patience_ms)
+            finally:
+                self._copying.release()
+        if finished:
+            self._long_bytes = LONG_BYTES
+        elif self._too_long:
+            self._long_bytes *= 2
+        self._too_long = False
+
+    def _restart(self, connection: apsw.Connection, patience_ms: int) -> bool:
+        connection.set_busy_timeout(patience_ms)
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-            self._long_bytes = LONG_BYTES
         except apsw.BusyError:
-            if self._too_long:
-                self._long_bytes *= 2
             logger.debug("somebody still reads the write-ahead log, or copies it; it grows a little more")
+            return False
         finally:
-            self._too_long = False
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        return True
 
     def close(self) -> None:
         """End the thread after the copy that it may be in. Blocks; call it off the event loop."""
@@ -134,8 +147,9 @@ class Checkpointer:
         copied_before = 0
         for _ in range(MAX_COPIES):
             try:
-                frames, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                database.sync()
+                with self._copying:
+                    frames, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                    database.sync()
             except apsw.BusyError:
                 return  # another process is at it
             except apsw.Error as exc:
