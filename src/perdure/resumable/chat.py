@@ -33,6 +33,7 @@ from .stop import FixedClosing, stop_from_outside
 from .tail_search import StreamHead, find_head
 from .tap import Tap
 from .watch import WatchRooms
+from .writer import WriterTiming
 
 logger = logging.getLogger("perdure.resumable")
 
@@ -63,6 +64,7 @@ class ResumableChat:
         self._settings = settings
         self._on_error = on_error
         self._surroundings = surroundings or Surroundings()
+        self._timing = WriterTiming(settings)
         self._warden = LeaseWarden(self._surroundings, self._abandoned_body, settings.session_lease_ms)
         self._claimer = Claimer(settings, self._surroundings, self._abandoned_body)
         self._rooms = WatchRooms(self._warden, self._surroundings)
@@ -212,6 +214,7 @@ class ResumableChat:
             self._adapter,
             self._settings,
             self._surroundings,
+            self._timing,
             session=session,
             opening=opening,
             on_error=self._on_error,

@@ -26,7 +26,7 @@ from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .stop import feed_generation
 from .tap import Tap
-from .writer import GenerationWriter
+from .writer import GenerationWriter, WriterTiming
 
 if TYPE_CHECKING:
     from ..client import AppendSession, Stream
@@ -114,6 +114,7 @@ class Generation:
         adapter: Adapter,
         settings: ChatSettings,
         surroundings: Surroundings,
+        timing: WriterTiming,
         *,
         session: AppendSession,
         opening: asyncio.Future[AppendSession],
@@ -129,6 +130,7 @@ class Generation:
         self._adapter = adapter
         self._settings = settings
         self._surroundings = surroundings
+        self._timing = timing
         self._on_error = on_error
         self._phase = _Phase.NEW
         self._interruption: Interruption | None = None
@@ -220,6 +222,7 @@ class Generation:
             session,
             self.claim,
             self._settings,
+            self._timing,
             on_durable=self._became_durable,
             on_failure=self._write_failed,
             on_pause=self._watch_for_fences,

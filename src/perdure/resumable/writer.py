@@ -6,7 +6,7 @@ has waited for `linger_ms`. Every batch carries the holder's token and the seque
 somebody else appends in between makes the next batch fail instead of tearing the generation apart.
 
 Nothing here is created for a record: no task, no timer, no closure. A batch costs one call into the append session and
-one callback; one timer at a time runs for lingering, and one for the pauses in which the lease is renewed.
+one callback, and the writers of a chat object share the timers for lingering and for renewing their leases.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..model.batches import AppendAck, AppendInput
 from ..model.limits import MAX_BATCH_BYTES
 from ..model.records import AppendRecord
 from .claim import Claim
+from .delay_line import DelayLine
 from .settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -34,11 +35,21 @@ MAX_WAITING_BYTES: Final = MAX_BATCH_BYTES
 PAUSE_SECONDS: Final = 0.25
 """A writer that is silent for this long gets word of foreign fences by other means than its next append."""
 
-MIN_TICK_SECONDS: Final = 0.001
-PAUSED_TICK_SECONDS: Final = 1.0
 
 RENEWAL: Final = AppendRecord.trim(0)
 """Frees nothing, and is skipped by every reader of every implementation; its timestamp is what counts."""
+
+
+class WriterTiming:
+    """What the writers of one chat object share: how long they wait for what, in seconds, and who wakes them."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        renew_after_ms = settings.renew_after_ms
+        self.linger = settings.linger_ms / 1000
+        self.renew_after = math.inf if renew_after_ms is None else renew_after_ms / 1000
+        self.lingering = DelayLine(self.linger)
+        # Often enough that a renewal is never late by much of its period.
+        self.ticks = DelayLine(min(PAUSE_SECONDS, self.renew_after / 4))
 
 
 class GenerationWriter:
@@ -50,9 +61,9 @@ class GenerationWriter:
     """
 
     __slots__ = (
-        "_batch_size", "_failure", "_in_flight", "_linger", "_linger_timer", "_loop", "_on_durable",
-        "_on_failure", "_on_pause", "_renew_after", "_session", "_tick_timer", "_token", "_waiter", "_waiting",
-        "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
+        "_batch_size", "_failure", "_in_flight", "_linger", "_loop", "_on_durable", "_on_failure", "_on_pause",
+        "_renew_after", "_session", "_ticking", "_timing", "_token", "_waiter", "_waiting", "_waiting_bytes",
+        "_waiting_since", "durable_end", "last_put", "next_seq",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +71,7 @@ class GenerationWriter:
         session: AppendSession,
         claim: Claim,
         settings: ChatSettings,
+        timing: WriterTiming,
         *,
         on_durable: Callable[[AppendAck, Sequence[AppendRecord]], None],
         on_failure: Callable[[], None],
@@ -70,9 +82,9 @@ class GenerationWriter:
         self.next_seq = claim.start_seq
         """The sequence number after the last record that was submitted."""
         self._batch_size = settings.batch_size
-        self._linger = settings.linger_ms / 1000
-        renew_after_ms = settings.renew_after_ms
-        self._renew_after = math.inf if renew_after_ms is None else renew_after_ms / 1000
+        self._timing = timing
+        self._linger = timing.linger
+        self._renew_after = timing.renew_after
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._on_pause = on_pause
@@ -83,13 +95,12 @@ class GenerationWriter:
         self._in_flight: deque[list[AppendRecord]] = deque()
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._linger_timer: asyncio.TimerHandle | None = None
-        self._tick_timer: asyncio.TimerHandle | None = None
+        self._ticking = True
         self.durable_end = claim.start_seq
         """The sequence number after the last record that is known to be durable."""
         self.last_put = self._loop.time()
         """When the last record was given, by the loop's clock."""
-        self._tick_timer = self._loop.call_later(min(PAUSE_SECONDS, self._renew_after), self._tick)
+        timing.ticks.add(self._tick)
 
     @property
     def failure(self) -> BaseException | None:
@@ -105,14 +116,15 @@ class GenerationWriter:
         """Take one record. Once the writer has failed, what is put goes nowhere."""
         if self._failure is not None:
             return
-        if not self._waiting:
+        starts_batch = not self._waiting
+        if starts_batch:
             self._waiting_since = self.last_put = self._loop.time()
         self._waiting.append(record)
         self._waiting_bytes += record.metered_bytes
         if not self._in_flight or len(self._waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
             self._flush()
-        elif self._linger_timer is None:
-            self._linger_timer = self._loop.call_later(self._linger, self._lingered)
+        elif starts_batch:
+            self._timing.lingering.add(self._lingered)
 
     def put_last(self, records: Sequence[AppendRecord]) -> None:
         """Take the records that end the generation: together with what waits, and with no renewal after them."""
@@ -139,9 +151,7 @@ class GenerationWriter:
 
     def stop_ticking(self) -> None:
         """Renew no more, and look for no more pauses."""
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
-            self._tick_timer = None
+        self._ticking = False
 
     def drop_waiting(self) -> None:
         """Forget what was not submitted yet."""
@@ -150,8 +160,6 @@ class GenerationWriter:
     def close(self) -> None:
         """Write nothing more. The append session is its opener's to close."""
         self.stop_ticking()
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
         self.drop_waiting()
 
     def _flush(self) -> None:
@@ -213,18 +221,14 @@ class GenerationWriter:
         self._wake()
 
     def _lingered(self) -> None:
-        """The timer is set once and looked at late, so that a busy writer does not set one for every batch."""
-        self._linger_timer = None
-        if not self._waiting:
-            return
-        remaining = self._waiting_since + self._linger - self._loop.time()
-        if remaining > 0:
-            self._linger_timer = self._loop.call_later(remaining, self._lingered)
-        else:
+        """Some batch began `linger_ms` ago; if it has not gone yet, it goes now."""
+        if self._waiting and self._loop.time() - self._waiting_since >= self._linger:
             self._flush()
 
     def _tick(self) -> None:
-        """Look for a pause. Set late, like the timer for lingering: a busy writer ticks a few times a second."""
+        """Look for a pause, a few times a second."""
+        if not self._ticking:
+            return
         now = self._loop.time()
         if self._in_flight:
             self.last_put = now  # what is under way renews the lease by itself
@@ -233,11 +237,7 @@ class GenerationWriter:
             self.put(RENEWAL)
         elif quiet >= PAUSE_SECONDS:
             self._on_pause()
-        pause_at = self.last_put + PAUSE_SECONDS
-        # In a pause, look once a second whether it is over.
-        pause_at = pause_at if pause_at > now else now + PAUSED_TICK_SECONDS
-        next_at = min(pause_at, max(self.last_put + self._renew_after, now + MIN_TICK_SECONDS))
-        self._tick_timer = self._loop.call_at(next_at, self._tick)
+        self._timing.ticks.add(self._tick)
 
     async def _changed(self) -> None:
         """Wait for the next answer."""
