@@ -14,8 +14,8 @@ SQLITE_LOG_PAGES = 1100
 """Bare SQLite begins its log anew after a thousand pages."""
 
 LOG_MIB = 96
-"""More than either write-ahead log holds before it begins anew. From then on it no longer grows with every commit, which
-makes syncing it cheaper: of a new store, this is only true after a while, so that time is measured by itself."""
+"""More than the store's write-ahead log holds before it begins anew. From then on a commit does not make the file
+longer, so syncing it is cheaper. In a new store that takes a while, which is measured by itself."""
 
 
 class Appends:

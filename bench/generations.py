@@ -246,8 +246,8 @@ async def run(run: Run) -> list[Row]:
             grown,
             "KB",
             at_most(100),
-            f"the sources' own {alone_.grown_bytes / generations / 1000:.0f} KB taken off, and the store's caches, which were "
-            f"filled before: {with_store.cache_bytes / 1e6:.0f} MB",
+            f"the sources' own {alone_.grown_bytes / generations / 1000:.0f} KB taken off; besides, the store's "
+            f"caches, filled before: {with_store.cache_bytes / 1e6:.0f} MB",
         ),
         Row(
             f"{what}: added CPU a token",
