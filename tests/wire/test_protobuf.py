@@ -88,6 +88,16 @@ class TestRoundTrips:
     def test_a_block_is_its_records_numbered_and_stamped(
         self, start: int, stamped: list[tuple[AppendRecord, int]]
     ) -> None:
+        self._check_block(start, stamped)
+
+    @given(st.integers(0, 2**63), st.lists(st.tuples(append_records(), U64), min_size=1, max_size=8), st.integers(0, 8))
+    def test_a_large_block_has_the_same_form(
+        self, start: int, stamped: list[tuple[AppendRecord, int]], place: int
+    ) -> None:
+        stamped.insert(place, (AppendRecord(b"x" * protobuf.JOIN_BYTES), 7))
+        self._check_block(start, stamped)
+
+    def _check_block(self, start: int, stamped: list[tuple[AppendRecord, int]]) -> None:
         records, timestamps = [r for r, _ in stamped], [t for _, t in stamped]
         block = protobuf.encode_block(start, timestamps, records)
         expected = [

@@ -23,9 +23,25 @@ if TYPE_CHECKING:
 
 _NO_HEADERS: Final[Headers] = ()
 
+JOIN_BYTES: Final = 64 * 1024
+"""From so many bytes of bodies on, a block is joined instead of built by protobuf's runtime."""
+
+# Field number and wire type, as the `.proto` file has them: `ReadBatch.records`, then fields of `SequencedRecord`.
+_RECORDS_TAG: Final = b"\x0a"
+_SEQ_NUM_TAG: Final = b"\x08"
+_TIMESTAMP_TAG: Final = b"\x10"
+_BODY_TAG: Final = b"\x22"
+
+_SHORT_VARINTS: Final = 1 << 14
+_VARINTS: Final = tuple(
+    bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7]) for number in range(_SHORT_VARINTS)
+)
+
 
 def encode_block(start_seq: int, timestamps: Sequence[int], records: Sequence[AppendRecord]) -> bytes:
     """The block of `records`, numbered from `start_seq` and stamped with `timestamps`."""
+    if sum([len(record.body) for record in records]) >= JOIN_BYTES:
+        return _join_block(start_seq, timestamps, records)
     batch = s2_pb2.ReadBatch()
     add = batch.records.add
     seq_num = start_seq
@@ -37,6 +53,40 @@ def encode_block(start_seq: int, timestamps: Sequence[int], records: Sequence[Ap
                 add_header(name=name, value=value)
         seq_num += 1
     return batch.SerializeToString()
+
+
+def _join_block(start_seq: int, timestamps: Sequence[int], records: Sequence[AppendRecord]) -> bytes:
+    """The same bytes as protobuf's own, put together around the bodies, which are copied once.
+
+    Its runtime copies a body into its arena, then into its output and then into the result, each in memory that the
+    system has to clear first: measured at 2 ms for a batch of a megabyte, against 0.3 to 0.8 ms this way.
+    """
+    parts: list[bytes] = []
+    stamp, stamp_field = -1, b""
+    for seq_num, (record, timestamp) in enumerate(zip(records, timestamps, strict=True), start_seq):
+        if timestamp != stamp:
+            stamp, stamp_field = timestamp, _TIMESTAMP_TAG + _varint(timestamp) if timestamp else b""
+        fields = _SEQ_NUM_TAG + _varint(seq_num) + stamp_field if seq_num else stamp_field
+        if record.headers:
+            pairs = [s2_pb2.Header(name=name, value=value) for name, value in record.headers]
+            fields += s2_pb2.SequencedRecord(headers=pairs).SerializeToString()
+        body = record.body
+        if body:
+            fields += _BODY_TAG + _varint(len(body))
+        parts += (_RECORDS_TAG + _varint(len(fields) + len(body)) + fields, body)
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's variable-length form of a number: seven bits a byte, the lowest first."""
+    if number < _SHORT_VARINTS:
+        return _VARINTS[number]
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 def encode_records(records: Iterable[SequencedRecord]) -> bytes:

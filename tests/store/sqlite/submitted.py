@@ -6,8 +6,10 @@ from typing import NamedTuple
 from perdure.model.batches import AppendInput
 from perdure.model.limits import MAX_BATCH_BYTES
 from perdure.model.records import AppendRecord
+from perdure.store.sqlite.segments import LARGE_BYTES
 
 _METERED_OVERHEAD = 8
+_ENCODED_OVERHEAD = 64
 
 
 class Origin(NamedTuple):
@@ -46,3 +48,8 @@ def small_batch(writer: int, number: int) -> AppendInput:
 def full_batch(writer: int, number: int) -> AppendInput:
     """One record that fills a batch to the limit."""
     return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), MAX_BATCH_BYTES - _METERED_OVERHEAD))])
+
+
+def row_batch(writer: int, number: int) -> AppendInput:
+    """One record, as large as it can be with its block in the database and not in a segment."""
+    return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), LARGE_BYTES - _ENCODED_OVERHEAD))])

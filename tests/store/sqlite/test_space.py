@@ -30,8 +30,8 @@ from tests.store.making import (
 )
 from tests.store.sqlite.processes import start
 from tests.store.sqlite.rows import block_starts
-from tests.store.sqlite.submitted import full_batch
-from tests.store.sqlite.workers import append_full_batches
+from tests.store.sqlite.submitted import full_batch, row_batch
+from tests.store.sqlite.workers import append_row_batches
 
 MIB = 2**20
 WAL_BOUND = 4 * WAL_KEPT_BYTES
@@ -191,8 +191,8 @@ class TestWriteAheadLog:
         stream = await make_stream(engine)
         largest = 0
         waiting = set[asyncio.Future[object]]()
-        for number in range(400):
-            waiting.add(asyncio.ensure_future(engine.append(stream, full_batch(0, number))))
+        for number in range(3_200):
+            waiting.add(asyncio.ensure_future(engine.append(stream, row_batch(0, number))))
             if len(waiting) >= 4:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             largest = max(largest, log_bytes(engine.path))
@@ -206,7 +206,7 @@ class TestWriteAheadLog:
         others = []
         try:
             streams = [await make_stream(engine, f"s{number}") for number in range(3)]
-            others = [start(append_full_batches, str(tmp_path), stream, 120) for stream in streams]
+            others = [start(append_row_batches, str(tmp_path), stream, 960) for stream in streams]
             for other in others:
                 await asyncio.to_thread(other.receive)
             for other in others:
@@ -233,16 +233,16 @@ class TestWriteAheadLog:
         try:
             slow.execute("BEGIN")
             assert slow.execute("SELECT count(*) FROM block").get == 1
-            for number in range(150):
-                await engine.append(stream, full_batch(0, number))
+            for number in range(1_200):
+                await engine.append(stream, row_batch(0, number))
             pinned = log_bytes(engine.path)
             assert pinned > 150 * MIB, "the reader has a right to the old pages"
             assert slow.execute("SELECT count(*) FROM block").get == 1
             slow.execute("COMMIT")
         finally:
             slow.close()
-        for number in range(150, 250):
-            await engine.append(stream, full_batch(0, number))
+        for number in range(1_200, 2_000):
+            await engine.append(stream, row_batch(0, number))
         after = log_bytes(engine.path)
         print(f"the log had {pinned / MIB:.0f} MiB while somebody read, {after / MIB:.0f} MiB afterwards")
         assert after <= WAL_BOUND
@@ -255,6 +255,7 @@ class TestWriteAheadLog:
         assert sorted(os.listdir(tmp_path)) == [
             "bells",
             "gate.lock",
+            "segments",
             "streams.db",
             "sweeper.lock",
             "turn.lock",

@@ -14,7 +14,7 @@ from perdure.store.catalogue import BasinChange, BasinEntry, StreamId
 from perdure.store.engine import Lane
 from perdure.store.sqlite import SqliteEngine
 from tests.store.making import delete_stream, gone
-from tests.store.sqlite.submitted import full_batch, small_batch
+from tests.store.sqlite.submitted import full_batch, row_batch, small_batch
 
 IN_FLIGHT = 8
 
@@ -159,7 +159,7 @@ def open_and_wait(pipe: Connection, path: str) -> None:
     _asynchronously(life)
 
 
-def append_full_batches(pipe: Connection, path: str, stream: int, count: int) -> None:
+def append_row_batches(pipe: Connection, path: str, stream: int, count: int) -> None:
     """Append `count` batches of 1 MiB, a few in flight; then say so."""
 
     async def life() -> None:
@@ -168,7 +168,7 @@ def append_full_batches(pipe: Connection, path: str, stream: int, count: int) ->
         await asyncio.to_thread(pipe.recv)
         waiting: deque[asyncio.Future[AppendAck]] = deque()
         for number in range(count):
-            waiting.append(engine.append(StreamId(stream), full_batch(0, number)))
+            waiting.append(engine.append(StreamId(stream), row_batch(0, number)))
             if len(waiting) == 4:
                 await waiting.popleft()
         await asyncio.gather(*waiting)

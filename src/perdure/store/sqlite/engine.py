@@ -1,8 +1,8 @@
 """The embedded engine put together: who owns which thread, and the contract of `store.engine` on top.
 
 An acknowledgement means that the batch is in SQLite's write-ahead log and the log was synced to disk
-(`synchronous = FULL`). For `:memory:` it means that it is in a private directory on a memory file
-system, which is gone when the engine is closed.
+(`synchronous = FULL`); a large block is in a segment file, which was synced before. For `:memory:` it
+means that it is in a private directory on a memory file system, which is gone when the engine is closed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from . import readers as queries
 from .checkpoint import Checkpointer
 from .files import OpenFiles
 from .readers import Readers
+from .segments import LARGE_BYTES
 from .sweeper import Sweeper
 from .watcher import Watcher
 from .writer import Committed, Writer
@@ -64,6 +65,7 @@ class SqliteEngine:
         self._writer = Writer(
             files.connection,
             files.turnstile,
+            files.segment_writer,
             self._checkpointer,
             loop=loop,
             now_ms=now_ms,
@@ -172,7 +174,8 @@ class SqliteEngine:
             self._watcher.note_local(committed.first_commit_id, committed.last_commit_id)
         self._files.ringer.ring()
         self._checkpointer.wrote(
-            sum(len(block.body) for _, block in committed.blocks) + _PAGES_A_BLOCK * len(committed.blocks)
+            sum(len(block.body) for _, block in committed.blocks if len(block.body) < LARGE_BYTES)
+            + _PAGES_A_BLOCK * len(committed.blocks)
         )
 
     def _on_failed_checkpoint(self, exc: apsw.Error) -> None:

@@ -13,6 +13,7 @@ from .doorbell import Bell, BellDirectory, Ringer
 from .failures import translate, translate_os
 from .locks import FileLock, Turnstile
 from .schema import connect, prepare
+from .segments import SegmentDirectory, SegmentWriter
 from .watcher import newest_commit
 
 
@@ -36,6 +37,9 @@ class OpenFiles:
                 ]  # fmt: skip
                 users, gate, turn, self.badge = self._locks
                 self.turnstile = Turnstile(gate, turn)
+                self._segments = SegmentDirectory(directory.segments)
+                self.segment_writer = SegmentWriter(self._segments)
+                undo.callback(self.segment_writer.close)
                 self.connection = self.connect()
                 undo.callback(self.connection.close)
                 prepare(self.connection, users)
@@ -60,7 +64,9 @@ class OpenFiles:
 
     def connect(self) -> apsw.Connection:
         """Another connection to the database; any thread."""
-        return connect(self.directory.database, vfs=self._vfs)
+        connection = connect(self.directory.database, vfs=self._vfs)
+        self._segments.install(connection)
+        return connection
 
     def close(self) -> None:
         """Release everything; a private directory is deleted. Idempotent."""
@@ -74,6 +80,7 @@ class OpenFiles:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
         for lock in self._locks:
             lock.close()
+        self.segment_writer.close()
         self.bell.close_after_fork()
         self.ringer.close()
         self._bells.close()

@@ -22,13 +22,15 @@ from ..catalogue import StreamId
 from ..sequencing import Block, StreamState, sequence, terminal_trim
 from .catalogue_rows import decode_stream_config
 from .schema import MAX_I64, from_i64, saturated, to_i64
+from .segments import LARGE_BYTES, SegmentWriter
 
 _CHUNKS: Final = (64, 16, 4, 1)
 """Rows per INSERT. Few sizes, so that the prepared statements stay cached."""
 
 _BLOCK_SQL: Final = (
     "INSERT INTO block "
-    "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, body) VALUES "
+    "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, "
+    "segment, place, length, body) VALUES "
 )
 _STATE_SQL: Final = (
     "INSERT INTO stream_state "
@@ -39,7 +41,7 @@ _STATE_CONFLICT: Final = (
     "fencing_token = excluded.fencing_token, trim_point = excluded.trim_point, written_ms = excluded.written_ms, "
     "kept_until_ms = excluded.kept_until_ms"
 )
-_BLOCK_COLUMNS: Final = 9
+_BLOCK_COLUMNS: Final = 12
 _STATE_COLUMNS: Final = 7
 
 
@@ -135,12 +137,13 @@ class GroupMark(Struct, frozen=True):
 class Group:
     """The work of one transaction. Nothing of it shows outside before it is committed."""
 
-    def __init__(self, connection: apsw.Connection, cache: StateCache) -> None:
+    def __init__(self, connection: apsw.Connection, cache: StateCache, segments: SegmentWriter) -> None:
         self._connection = connection
         self._cache = cache
+        self._segments = segments
         self._touched: dict[StreamId, Known] = {}
         self._due: dict[StreamId, int] = {}
-        self._unwritten: list[int | bytes | None] = []
+        self._unwritten: list[int | str | bytes | None] = []
         self.blocks: list[tuple[StreamId, Block]] = []
         """Everything appended in this group, for the followers."""
         self.deleted: list[StreamId] = []
@@ -149,6 +152,8 @@ class Group:
         self.last_commit_id = 0
         self.sweep = False
         """Whether there is something for the sweeper to do now."""
+        self.unneeded_segments: list[str] = []
+        """Segments to delete once this is committed."""
 
     def append(self, stream_id: StreamId, batch: AppendInput, now_ms: int) -> AppendAck:
         """Sequence `batch`; raises why it may not be appended, and then nothing has changed."""
@@ -184,6 +189,7 @@ class Group:
         self.sweep = True
 
     def _keep(self, stream_id: StreamId, known: Known, state: StreamState, block: Block) -> None:
+        place = self._segments.append(block.body) if len(block.body) >= LARGE_BYTES else None
         expires = None if block.expires_ms is None else saturated(block.expires_ms)
         kept_until = MAX_I64 if expires is None else expires
         early = None
@@ -202,7 +208,7 @@ class Group:
             block.stored_ms,
             expires,
             early,
-            block.body,
+            *((None, None, None, block.body) if place is None else (place.segment, place.offset, place.length, None)),
         )
         if expires is not None and (known.sweep_due_ms is None or expires < known.sweep_due_ms):
             self._due[stream_id] = known.sweep_due_ms = expires
@@ -216,6 +222,10 @@ class Group:
         for stream_id, due in self._due.items():
             self._connection.execute("UPDATE stream_state SET sweep_due_ms = ? WHERE stream_id = ?", (due, stream_id))
         self._due.clear()
+
+    def sync(self) -> None:
+        """Make durable what is not in SQLite's hands, as it must be before the commit."""
+        self._segments.sync()
 
     def mark(self) -> GroupMark:
         """Where to come back to if what follows is undone. Everything before it is flushed."""
@@ -259,7 +269,7 @@ class Group:
         self._touched.clear()
 
     def _insert(
-        self, statements: dict[int, str], values: list[int | bytes | None] | list[int | str], columns: int
+        self, statements: dict[int, str], values: list[int | str | bytes | None] | list[int | str], columns: int
     ) -> None:
         begin, left = 0, len(values) // columns
         for size in _CHUNKS:

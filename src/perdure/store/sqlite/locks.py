@@ -50,6 +50,10 @@ class FileLock:
         if not self.try_acquire():
             fcntl.flock(self._fd, fcntl.LOCK_EX)
 
+    def fileno(self) -> int:
+        """The open file, for whoever also keeps something in it."""
+        return self._fd
+
     def release(self) -> None:
         _flock(self._fd, fcntl.LOCK_UN)
 

@@ -19,8 +19,9 @@ from ...errors import StreamDeletionPending, StreamNotFound, Unavailable
 from ..catalogue import StreamId
 from ..engine import BlockRange
 from ..sequencing import Block, StreamState
-from .failures import translate
+from .failures import translate, translate_os
 from .schema import from_i64, saturated
+from .segments import BODY_SQL, SegmentGone
 
 T = TypeVar("T")
 
@@ -33,7 +34,9 @@ _StateRow: TypeAlias = tuple[int, int, int, str, int]
 _BlockRow: TypeAlias = tuple[int, int, int, int, int, int | None, bytes]
 
 _STATE_COLUMNS: Final = "s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point"
-_BLOCK_COLUMNS: Final = "b.start_seq, b.end_seq, b.last_timestamp, b.metered_bytes, b.stored_ms, b.expires_ms, b.body"
+_BLOCK_COLUMNS: Final = (
+    f"b.start_seq, b.end_seq, b.last_timestamp, b.metered_bytes, b.stored_ms, b.expires_ms, {BODY_SQL}"
+)
 _STATE: Final = f"SELECT {_STATE_COLUMNS} FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id = ?1"
 _BLOCKS: Final = (
     f"SELECT {_STATE_COLUMNS}, {_BLOCK_COLUMNS} FROM stream s CROSS JOIN stream_state t USING (stream_id) "
@@ -176,9 +179,11 @@ class Readers:
             try:
                 if connection is None:
                     connection = self._connect()
-                outcome = query(connection)
+                outcome = _answer(query, connection)
             except apsw.Error as exc:
                 outcome = translate(exc, "reading from the store")
+            except OSError as exc:
+                outcome = translate_os(exc, "reading from the store")
             except Exception as exc:  # handed to the caller, who waits for it
                 outcome = exc
             try:
@@ -187,6 +192,15 @@ class Readers:
                 logger.warning("the event loop was closed before the store; a read's answer is lost")
         if connection is not None:
             connection.close()
+
+
+def _answer(query: Callable[[apsw.Connection], T], connection: apsw.Connection) -> T:
+    """Run the query; once more if a block that it found was removed before it was read."""
+    while True:
+        try:
+            return query(connection)
+        except SegmentGone as exc:
+            logger.debug("segment %s was removed while it was read", exc)
 
 
 def _settle(future: asyncio.Future[object], outcome: object) -> None:

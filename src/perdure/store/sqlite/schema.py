@@ -2,7 +2,8 @@
 
 `block` is in commit order: appending to the end of one table is two to three times as fast as
 keeping blocks clustered by stream, and other processes find what is new by `commit_id > last`.
-The state of a stream is a row of its own, small and hot, apart from its configuration.
+The state of a stream is a row of its own, small and hot, apart from its configuration. The body of a
+large block is in a segment file instead of its row: `segment`, `place` and `length` say where.
 
 Sequence numbers, trim points and times in milliseconds are plain integers. A record's timestamp is
 whatever a client sent, up to 2^64 - 1: columns keep all 64 bits, as SQLite's signed integer, and no
@@ -87,10 +88,14 @@ CREATE TABLE block (
     stored_ms       INTEGER NOT NULL,
     expires_ms      INTEGER,
     early           INTEGER,
-    body            BLOB NOT NULL
+    segment         TEXT,
+    place           INTEGER,
+    length          INTEGER,
+    body            BLOB
 );
 CREATE UNIQUE INDEX block_by_seq ON block (stream_id, start_seq);
 CREATE INDEX block_by_early_expiry ON block (stream_id, expires_ms) WHERE early;
+CREATE INDEX block_by_segment ON block (segment) WHERE segment IS NOT NULL;
 CREATE TABLE access_token (
     token_id        TEXT PRIMARY KEY,
     secret_hash     BLOB NOT NULL UNIQUE,

@@ -91,6 +91,7 @@ class Sweeper:
         try:
             while await self._submit(sweep_step):
                 pass
+            await self._submit(collect_segments)
         except PerdureError as exc:
             logger.warning("sweeping failed and is tried again in a minute: %s", exc)
         except Exception:
@@ -130,6 +131,12 @@ def sweep_step(context: WriteContext) -> bool:
         if allowance.spent:
             break
     return bool(rows) or basins
+
+
+def collect_segments(context: WriteContext) -> bool:
+    """Have the segments deleted that no block is in any more, once it is committed that none is."""
+    context.group.unneeded_segments += context.segments.unneeded(context.connection)
+    return False
 
 
 def _remove_oldest(

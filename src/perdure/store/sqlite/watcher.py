@@ -21,6 +21,7 @@ from ..hub import MAILBOX_BLOCKS, Hub
 from ..sequencing import Block
 from .doorbell import Bell, Ringer
 from .schema import from_i64
+from .segments import BODY_SQL, SegmentGone
 
 logger = logging.getLogger("perdure.store.sqlite")
 
@@ -46,9 +47,18 @@ _NEW: Final = (
     "FROM block WHERE commit_id > ? ORDER BY commit_id LIMIT ?"
 )
 _BODY: Final = (
-    "SELECT body FROM block WHERE commit_id = ?1 AND "
+    f"SELECT {BODY_SQL} FROM block WHERE commit_id = ?1 AND "
     "(SELECT deleted_at IS NULL FROM stream s WHERE s.stream_id = block.stream_id)"
 )
+
+
+def _read_body(connection: apsw.Connection, commit_id: int) -> bytes | None:
+    """The block's body; None if it is gone, or cannot be read."""
+    try:
+        return cast(bytes | None, connection.execute(_BODY, (commit_id,)).get)
+    except (SegmentGone, OSError) as exc:
+        logger.debug("a block of another process could not be handed over: %s", exc)
+        return None
 
 
 def newest_commit(connection: apsw.Connection) -> int:
@@ -212,11 +222,11 @@ class Watcher:
             counts[stream_id] = counts.get(stream_id, 0) + 1
             body = None
             if size <= _HANDED_BYTES and counts[stream_id] <= MAILBOX_BLOCKS:
-                body = connection.execute(_BODY, (commit_id,)).get
+                body = _read_body(connection, commit_id)
             if body is None:  # too much, or it was trimmed, or the stream deleted
                 look.add(stream_id)
             else:
-                block = Block(start, end, from_i64(last), metered, stored, expires, cast(bytes, body))
+                block = Block(start, end, from_i64(last), metered, stored, expires, body)
                 blocks.append((stream_id, block))
         if rows:
             self._on_loop(lambda: self._publish(blocks, look))

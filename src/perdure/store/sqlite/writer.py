@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import apsw
 
-from ...errors import PerdureError, StorageFailed, Unavailable
+from ...errors import PerdureError, StorageFailed, StorageFull, Unavailable
 from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
@@ -27,6 +27,7 @@ from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
 from .locks import Turnstile
 from .schema import keep_log_on_close
+from .segments import SegmentDirectory, SegmentFailed, SegmentWriter
 
 T = TypeVar("T")
 
@@ -70,8 +71,11 @@ class _Stop:
 class WriteContext:
     """What a job may use: the connection inside the transaction, the group, and the time."""
 
-    def __init__(self, connection: apsw.Connection, group: Group, cache: StateCache, now_ms: int) -> None:
+    def __init__(
+        self, connection: apsw.Connection, group: Group, cache: StateCache, segments: SegmentDirectory, now_ms: int
+    ) -> None:
         self.connection = connection
+        self.segments = segments
         self.group = group
         self.now_ms = now_ms
         self._cache = cache
@@ -110,6 +114,7 @@ class Writer:
         self,
         connection: apsw.Connection,
         turnstile: Turnstile,
+        segments: SegmentWriter,
         checkpointer: Checkpointer,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -119,6 +124,7 @@ class Writer:
     ) -> None:
         self._connection = connection
         self._turnstile = turnstile
+        self._segments = segments
         self._checkpointer = checkpointer
         self._loop = loop
         self._now_ms = now_ms
@@ -253,11 +259,13 @@ class Writer:
     def _commit(self, items: list[_Item]) -> None:
         failure = self._failure
         if failure is None:
-            group = Group(self._connection, self._cache)
+            group = Group(self._connection, self._cache, self._segments)
             try:
                 committed = self._in_turn(items, group)
             except apsw.Error as exc:
                 failure = self._give_up(exc)
+            except SegmentFailed as exc:
+                failure = self._segment_failed(exc.cause)
             except OSError as exc:  # the turnstile's files
                 failure = translate_os(exc, "waiting for the turn to write")
             except Exception as exc:  # a defect: the group is undone and everybody is told
@@ -276,6 +284,7 @@ class Writer:
         try:
             self._in_hand = []
             committed = self._transact(items, group)
+            self._segments.directory.delete_unless_written(group.unneeded_segments)
             if committed.first_commit_id is not None:
                 self._after_commit(committed)
             return committed
@@ -316,6 +325,7 @@ class Writer:
                 outcome = self._run_job(item, group)
             outcomes.append((item.future, outcome))  # type: ignore[arg-type]  # invariant
         group.flush()
+        group.sync()
         connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
@@ -326,7 +336,7 @@ class Writer:
             return group.append(item.stream_id, item.batch, self._now_ms())
         except PerdureError as exc:
             return exc
-        except apsw.Error:
+        except (apsw.Error, SegmentFailed):
             raise
         except Exception as exc:  # a defect: sequencing is pure, so it concerns this batch alone
             logger.exception("a batch could not be sequenced")
@@ -336,7 +346,9 @@ class Writer:
         mark = group.mark()
         self._connection.execute("SAVEPOINT job")
         try:
-            outcome = job.run(WriteContext(self._connection, group, self._cache, self._now_ms()))
+            outcome = job.run(
+                WriteContext(self._connection, group, self._cache, self._segments.directory, self._now_ms())
+            )
             group.flush()
         except apsw.Error:
             raise
@@ -354,7 +366,7 @@ class Writer:
             if isinstance(item, _Append) and item.lane is not None:
                 told = item.lane.failure = item.lane.failure or told
             outcomes.append((item.future, told))  # type: ignore[arg-type]  # invariant
-        return Committed(outcomes, Group(self._connection, self._cache))
+        return Committed(outcomes, Group(self._connection, self._cache, self._segments))
 
     def _finish_checkpoint(self) -> None:
         """Between two groups, inside the turnstile: nobody else writes, so the log's end can be reached."""
@@ -378,6 +390,11 @@ class Writer:
         """After a failed write or sync the engine stays refused until it is opened anew."""
         failure = translate(exc, "writing to the store")
         return self._stop_writing(failure) if is_fatal(exc) else failure
+
+    def _segment_failed(self, cause: OSError) -> PerdureError:
+        """What was written to the segment is named by no row, so a full disk has changed nothing."""
+        failure = translate_os(cause, "writing to the store")
+        return failure if isinstance(failure, StorageFull) else self._stop_writing(failure)
 
     def _stop_writing(self, failure: PerdureError) -> PerdureError:
         if self._failure is None:

@@ -1,0 +1,188 @@
+"""Large blocks, beside the database: each in a segment file, with its place in the block's row.
+
+What goes through SQLite's write-ahead log is written twice, page by page. For a block of a megabyte that costs three
+times as much as one write and one sync (measured). So a block from `LARGE_BYTES` up is appended to a segment file of
+this process and synced before the transaction that names its place commits; the commit itself stays small.
+
+A segment has one writer, which holds its lock, and is only appended to. Bytes that no row names, because the
+transaction was undone or the process died, are dead; a segment that no row names any more, and that nobody writes to,
+is deleted. Segments are made and deleted by whoever holds the turnstile, so both never happen at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, cast
+
+import apsw
+from msgspec import Struct
+
+from .locks import FileLock
+
+logger = logging.getLogger("perdure.store.sqlite")
+
+LARGE_BYTES: Final = 128 * 1024
+"""From here on a sync of its own is cheaper than the way through the log."""
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""When a segment is this long the next one is begun. Space comes back by whole segments."""
+
+
+class Place(Struct, frozen=True, gc=False):
+    """Where a block is: `length` bytes at `offset` of the segment called `segment`."""
+
+    segment: str
+    offset: int
+    length: int
+
+
+class SegmentFailed(Exception):
+    """Writing or syncing a segment failed; `cause` is what the file system said."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class SegmentGone(Exception):
+    """The segment was deleted: the rows that named it are gone too, so look again."""
+
+
+BODY_SQL: Final = "CASE WHEN segment IS NULL THEN body ELSE segment_body(segment, place, length) END"
+"""A block's body, wherever it is; on a connection that `SegmentDirectory.install` was given."""
+
+
+class SegmentDirectory:
+    """The directory of segments: reading blocks, and deleting segments that nobody needs. For any thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+        self._path = path
+
+    def path_of(self, segment: str) -> Path:
+        return self._path / segment
+
+    def read(self, place: Place) -> bytes:
+        """The block at `place`. Raises `SegmentGone`, and `OSError` when the disk fails or the file is cut short."""
+        try:
+            fd = os.open(self.path_of(place.segment), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise SegmentGone(place.segment) from None
+        try:
+            body = os.pread(fd, place.length, place.offset)
+        finally:
+            os.close(fd)
+        if len(body) != place.length:
+            raise OSError(
+                f"segment {place.segment} is cut short at {place.offset + len(body)}; restore it from a backup"
+            )
+        return body
+
+    def install(self, connection: apsw.Connection) -> None:
+        """Let statements of this connection read segments; they raise as `read` does."""
+
+        def segment_body(*place: apsw.SQLiteValue) -> bytes:
+            return self.read(Place(*cast(tuple[str, int, int], place)))
+
+        connection.create_scalar_function("segment_body", segment_body, 3)
+
+    def unneeded(self, connection: apsw.Connection) -> list[str]:
+        """The segments that no row names, as this transaction sees it; they may be written to all the same."""
+        named = "SELECT EXISTS (SELECT 1 FROM block WHERE segment = ?)"
+        return [name for name in os.listdir(self._path) if not connection.execute(named, (name,)).get]
+
+    def delete_unless_written(self, segments: Iterable[str]) -> None:
+        """Delete segments that no row names, but those that a process still appends to."""
+        for segment in segments:
+            lock = FileLock(self.path_of(segment))
+            try:
+                if lock.try_acquire():
+                    self.path_of(segment).unlink(missing_ok=True)
+            finally:
+                lock.close()
+
+    def sync(self) -> None:
+        """Make the names of new segments durable."""
+        fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+class SegmentWriter:
+    """The segment that this process appends to. Used by the writer's thread, inside its transactions."""
+
+    def __init__(self, directory: SegmentDirectory) -> None:
+        self.directory = directory
+        self._lock: FileLock | None = None
+        self._name = ""
+        self._end = 0
+        self._is_new = False
+        self._unsynced = False
+
+    def append(self, body: bytes) -> Place:
+        """Write a block behind the others; `sync` makes it durable.
+
+        Raises `SegmentFailed`, and then nothing was added.
+        """
+        if self._lock is None or self._end + len(body) > SEGMENT_BYTES:
+            self._begin()
+        assert self._lock is not None
+        view, offset = memoryview(body), self._end
+        try:
+            while view:
+                written = os.pwrite(self._lock.fileno(), view, offset)
+                view, offset = view[written:], offset + written
+        except OSError as exc:
+            self._cut()
+            raise SegmentFailed(exc) from exc
+        place = Place(self._name, self._end, len(body))
+        self._end = offset
+        self._unsynced = True
+        return place
+
+    def _cut(self) -> None:
+        """Give back what a write that failed has taken: on a full disk, a trim needs that room."""
+        assert self._lock is not None
+        try:
+            os.ftruncate(self._lock.fileno(), self._end)
+        except OSError as exc:
+            logger.warning("the segment %s keeps bytes that nobody needs: %s", self._name, exc)
+
+    def sync(self) -> None:
+        """Make what was appended durable, as it must be before the commit that names it. Raises `SegmentFailed`."""
+        if not self._unsynced:
+            return
+        assert self._lock is not None
+        try:
+            os.fdatasync(self._lock.fileno())
+            if self._is_new:
+                self.directory.sync()
+        except OSError as exc:
+            self.close()  # what the file holds is not known any more: it gets no more blocks
+            raise SegmentFailed(exc) from exc
+        self._is_new = self._unsynced = False
+
+    def _begin(self) -> None:
+        """Go on in a new segment."""
+        self.sync()
+        self.close()
+        name = f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            lock = FileLock(self.directory.path_of(name))
+            lock.acquire()  # the name is new, so nobody has it
+        except OSError as exc:
+            raise SegmentFailed(exc) from exc
+        self._lock, self._name, self._end, self._is_new = lock, name, 0, True
+
+    def close(self) -> None:
+        """Append no more to the segment. Idempotent."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        self._unsynced = False

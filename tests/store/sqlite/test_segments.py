@@ -1,0 +1,223 @@
+"""Large blocks in segment files: they come back whole, and go with their streams."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import StorageFailed, StorageFull
+from perdure.model.configs import InfiniteRetention, StreamConfig
+from perdure.model.records import AppendRecord
+from perdure.store.catalogue import StreamId
+from perdure.store.sqlite import SqliteEngine
+from perdure.store.sqlite.segments import SEGMENT_BYTES, SegmentDirectory, SegmentFailed, SegmentWriter
+from tests.store.making import (
+    batch,
+    bodies_of,
+    commands,
+    delete_stream,
+    eventually,
+    make_stream,
+    records_of,
+)
+from tests.store.sqlite.mounts import mounted_tmpfs
+from tests.store.sqlite.processes import start
+from tests.store.sqlite.submitted import Origin, full_batch, origin_of, row_batch
+from tests.store.sqlite.workers import append_until_killed
+
+MIB = 2**20
+KEPT = StreamConfig(retention_policy=InfiniteRetention())
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[SqliteEngine]:
+    engine = await SqliteEngine.open(tmp_path)
+    yield engine
+    await engine.aclose()
+
+
+def segments_in(path: str | Path) -> list[str]:
+    return sorted(os.listdir(os.path.join(path, "segments")))
+
+
+def sizes_in(path: str | Path) -> list[int]:
+    return [os.stat(os.path.join(path, "segments", name)).st_size for name in segments_in(path)]
+
+
+async def origins_in(engine: SqliteEngine, stream: StreamId) -> list[Origin]:
+    return [origin_of(record.body) for record in await records_of(engine, stream)]
+
+
+async def append_until_full(engine: SqliteEngine, stream: StreamId) -> int:
+    """How many full batches were acknowledged before the disk was full."""
+    for number in range(64):
+        try:
+            await engine.append(stream, full_batch(0, number))
+        except StorageFull:
+            return number
+    raise AssertionError("nothing was refused")
+
+
+class TestLargeBlocks:
+    async def test_large_and_small_ones_come_back_in_order(self, engine: SqliteEngine) -> None:
+        stream = await make_stream(engine)
+        for number in range(6):
+            make = full_batch if number % 2 else row_batch
+            await engine.append(stream, make(0, number))
+        assert [origin.number for origin in await origins_in(engine, stream)] == list(range(6))
+        assert len(segments_in(engine.path)) == 1
+        assert 3 * MIB - 1024 < sum(sizes_in(engine.path)) < 3 * MIB + 1024
+
+    async def test_they_are_there_after_opening_anew(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        stream = await make_stream(engine, config=KEPT)
+        for number in range(3):  # each opening goes on in a segment of its own
+            await engine.append(stream, full_batch(0, number))
+            await engine.aclose()
+            engine = await SqliteEngine.open(tmp_path)
+            assert [origin.number for origin in await origins_in(engine, stream)] == list(range(number + 1))
+        await engine.aclose()
+        assert len(segments_in(tmp_path)) == 3
+
+    async def test_a_full_segment_is_followed_by_another(self, engine: SqliteEngine) -> None:
+        stream = await make_stream(engine)
+        count = SEGMENT_BYTES // MIB + 3
+        await asyncio.gather(*[engine.append(stream, full_batch(0, number)) for number in range(count)])
+        assert len(segments_in(engine.path)) == 2
+        assert max(sizes_in(engine.path)) <= SEGMENT_BYTES
+        assert [origin.number for origin in await origins_in(engine, stream)] == list(range(count))
+
+    async def test_a_follower_in_another_engine_gets_them(self, engine: SqliteEngine, tmp_path: Path) -> None:
+        stream = await make_stream(engine)
+        other = await SqliteEngine.open(tmp_path, maintain=False)
+        try:
+            with other.hub.follow(stream) as mailbox:
+                assert (await other.state(stream)).tail == 0
+                await engine.append(stream, full_batch(0, 0))
+                while (block := mailbox.take()) is None:
+                    assert await mailbox.wait(10)
+                assert (block.start_seq, block.end_seq) == (0, 1)
+                assert len(block.body) > MIB - 1024
+        finally:
+            await other.aclose()
+
+
+class TestFreedSpace:
+    async def test_segments_go_when_all_their_blocks_are_trimmed(self, engine: SqliteEngine) -> None:
+        stream = await make_stream(engine)
+        per_segment = SEGMENT_BYTES // MIB - 1
+        for number in range(2 * per_segment + 2):
+            await engine.append(stream, full_batch(0, number))
+        full = segments_in(engine.path)
+        assert len(full) >= 2
+        tail = (await engine.append(stream, batch("the end"))).end.seq_num
+        await engine.append(stream, commands(AppendRecord.trim(tail)))
+
+        async def only_the_open_one_is_left() -> bool:
+            return len(segments_in(engine.path)) == 1
+
+        await eventually(only_the_open_one_is_left)
+
+    async def test_what_a_dead_process_left_is_removed_when_nothing_names_it(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        stream = await make_stream(engine)
+        await engine.aclose()
+        process = start(append_until_killed, str(tmp_path), 7, [stream], 1_000_000, False)
+        try:
+            await asyncio.to_thread(process.receive)
+        finally:
+            process.close()
+        assert segments_in(tmp_path) != []
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            numbers = [origin.number for origin in await origins_in(engine, stream)]
+            assert numbers == list(range(len(numbers)))  # none of them was lost, and none cut
+            await delete_stream(engine)
+
+            async def all_are_gone() -> bool:
+                return segments_in(tmp_path) == []
+
+            await eventually(all_are_gone)
+        finally:
+            await engine.aclose()
+
+    def test_a_segment_that_is_written_to_is_left_alone(self, tmp_path: Path) -> None:
+        directory = SegmentDirectory(tmp_path / "segments")
+        writer = SegmentWriter(directory)
+        place = writer.append(b"x" * 1000)
+        directory.delete_unless_written([place.segment])
+        assert segments_in(tmp_path) == [place.segment]
+        writer.close()
+        directory.delete_unless_written([place.segment])
+        assert segments_in(tmp_path) == []
+
+
+class TestFailures:
+    async def test_a_full_disk_is_a_clear_error_and_changes_nothing(self, tmp_path: Path) -> None:
+        with mounted_tmpfs(tmp_path / "disk", size_bytes=24 * MIB) as disk:
+            engine = await SqliteEngine.open(disk)
+            try:
+                stream = await make_stream(engine)
+                acked = await append_until_full(engine, stream)
+                assert 0 < acked < 24
+                assert [origin.number for origin in await origins_in(engine, stream)] == list(range(acked))
+                # Space comes back with the trim, though the segment is not full: a new engine begins another one.
+                await engine.append(stream, commands(AppendRecord.trim(acked)))
+            finally:
+                await engine.aclose()
+            engine = await SqliteEngine.open(disk)
+            try:
+
+                async def emptied() -> bool:
+                    return segments_in(disk) == []
+
+                await eventually(emptied)
+                ack = await engine.append(stream, full_batch(0, acked))
+                assert ack.start.seq_num == acked + 1
+            finally:
+                await engine.aclose()
+
+    async def test_a_segment_that_cannot_be_written_stops_the_store(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            stream = await make_stream(engine)
+            await engine.append(stream, batch("before"))
+            os.rename(tmp_path / "segments", tmp_path / "away")  # as if the disk had lost it
+            with pytest.raises(StorageFailed, match="open it again"):
+                await engine.append(stream, full_batch(0, 0))
+            with pytest.raises(StorageFailed, match="open it again"):
+                await engine.append(stream, batch("after"))
+            assert await bodies_of(engine, stream) == ["before"]
+        finally:
+            await engine.aclose()
+        os.rename(tmp_path / "away", tmp_path / "segments")
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            await engine.append(stream, full_batch(0, 1))
+            assert len(await bodies_of(engine, stream)) == 2
+        finally:
+            await engine.aclose()
+
+    def test_a_sync_that_fails_gives_the_segment_up(self, tmp_path: Path) -> None:
+        writer = SegmentWriter(SegmentDirectory(tmp_path / "segments"))
+        place = writer.append(b"x" * 1000)
+        os.rename(tmp_path / "segments", tmp_path / "away")  # the new name cannot be made durable
+        with pytest.raises(SegmentFailed):
+            writer.sync()
+        os.rename(tmp_path / "away", tmp_path / "segments")
+        assert writer.append(b"y" * 1000).segment != place.segment
+        writer.close()
+
+    async def test_a_cut_segment_is_a_clear_error(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            stream = await make_stream(engine)
+            await engine.append(stream, full_batch(0, 0))
+            (name,) = segments_in(tmp_path)
+            os.truncate(tmp_path / "segments" / name, 1000)
+            with pytest.raises(StorageFailed, match="cut short"):
+                await bodies_of(engine, stream)
+        finally:
+            await engine.aclose()
