@@ -185,7 +185,7 @@ class WatchRoom:
                 await asyncio.sleep(POLL_SECONDS[min(failures, len(POLL_SECONDS) - 1)])
                 failures += 1
             except PerdureError as exc:
-                logger.warning("the watch of %r is interrupted", self._stream.name, exc_info=exc)
+                logger.warning("the watch of %r is interrupted: %s", self._stream.name, exc)
                 await asyncio.sleep(POLL_SECONDS[min(failures, len(POLL_SECONDS) - 1)])
                 failures += 1
             except Exception as exc:
