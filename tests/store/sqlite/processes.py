@@ -64,7 +64,10 @@ class Worker:
 
     def close(self) -> None:
         if self._process.is_alive():
-            self.kill()
+            try:
+                self.kill()
+            except ProcessLookupError:
+                self.join()  # it ended by itself just now
         self.pipe.close()
         self._process.close()
 
