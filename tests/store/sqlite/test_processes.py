@@ -220,10 +220,13 @@ class TestFollowing:
                 session.close()
                 await heard(other)
 
-    async def test_a_deletion_ends_the_followers_of_other_processes(self, engine: SqliteEngine) -> None:
-        """Also if the stream was purged before this process could look."""
-        with worker(delete_when_told, engine.path) as other:
+    @pytest.mark.parametrize("bell", [True, False], ids=["bell", "poll"])
+    async def test_a_deletion_ends_the_followers_of_other_processes(self, engine: SqliteEngine, bell: bool) -> None:
+        """Also if the stream was purged before this process could look, as it is when it has to poll."""
+        with worker(delete_when_told, engine.path) as other, engine.hub.follow(await make_stream(engine)):
             await heard(other)
+            if not bell:
+                await eventually(lambda: bells_are_gone(Path(engine.path)))
             for number in range(20):
                 name = f"s{number}"
                 stream = await make_stream(engine, name)
