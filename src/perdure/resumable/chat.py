@@ -154,7 +154,12 @@ class ResumableChat:
         except StreamInUse:
             return in_use()
         if wait_until is not None:
-            wait_until(run.task)
+            try:
+                wait_until(run.task)
+            except BaseException:
+                if body is not None:
+                    await body.aclose()
+                raise
         elif body is None:
             await asyncio.wait((run.task,))
         if body is None:

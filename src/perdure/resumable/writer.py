@@ -1,9 +1,10 @@
 """The records of one generation on their way into its stream: batched, in order, under the claim's guard.
 
-A record goes out at once when nothing of this generation is on its way, so a lone token never waits. While an append
-is under way records gather, and go out together when it is answered, when they fill a batch, or when the first of them
-has waited for `linger_ms`. Every batch carries the holder's token and the sequence number it must get, so whatever
-somebody else appends in between makes the next batch fail instead of tearing the generation apart.
+A record goes out at once when nothing of this generation is on its way, together with what the source gives in the
+same step of the event loop, so a lone token never waits. While an append is under way records gather, and go out
+together when it is answered, when they fill a batch, or when the first of them has waited for `linger_ms`. Every batch
+carries the holder's token and the sequence number it must get, so whatever somebody else appends in between makes the
+next batch fail instead of tearing the generation apart.
 
 Nothing here is created for a record: no task, no timer, no closure. A batch costs one call into the append session and
 one callback, and the writers of a chat object share the timers for lingering and for renewing their leases.
@@ -121,10 +122,14 @@ class GenerationWriter:
             self._waiting_since = self.last_put = self._loop.time()
         self._waiting.append(record)
         self._waiting_bytes += record.metered_bytes
-        if not self._in_flight or len(self._waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
+        if len(self._waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
             self._flush()
         elif starts_batch:
-            self._timing.lingering.add(self._lingered)
+            if self._in_flight:
+                self._timing.lingering.add(self._lingered)
+            else:
+                # Not this very moment: what the source gives in the same breath shares the append.
+                self._loop.call_soon(self._flush)
 
     def put_last(self, records: Sequence[AppendRecord]) -> None:
         """Take the records that end the generation: together with what waits, and with no renewal after them."""
