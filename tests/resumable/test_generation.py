@@ -531,7 +531,7 @@ async def test_a_claim_that_fails_leaves_nothing_open(chat: AiSdkChat, spy: SpyT
 
 
 async def test_a_silent_source_keeps_its_generation(s2: S2, caplog: pytest.LogCaptureFixture) -> None:
-    chat, other = await chat_on(s2, session_lease_ms=150), await chat_on(s2, session_lease_ms=150)
+    chat, other = await chat_on(s2, session_lease_ms=300), await chat_on(s2, session_lease_ms=300)
     stream = s2.basin("test-chats").stream("c")
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
