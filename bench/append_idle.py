@@ -6,16 +6,13 @@ from perdure import S2, AppendRecord, SeqNum, Stream
 
 from .baselines import Fdatasync, SqliteCommit
 from .measure import Samples, Usage
-from .payload import KIB, LARGEST_BODY, is_numbered, numbered
+from .payload import KIB, is_numbered, numbered
 from .scenario import Row, Run, alone, at_most, check
+from .warm_up import warm_up
 
 WARM_UP = 50
 SQLITE_LOG_PAGES = 1100
 """Bare SQLite begins its log anew after a thousand pages."""
-
-LOG_MIB = 96
-"""More than the store's write-ahead log holds before it begins anew. From then on a commit does not make the file
-longer, so syncing it is cheaper. In a new store that takes a while, which is measured by itself."""
 
 
 class Appends:
@@ -62,9 +59,7 @@ async def run(run: Run) -> list[Row]:
                 await appends.many(each // 10)
             new, new_commit = appends.samples, sqlite.samples
             run.progress("letting the logs begin anew")
-            async with basin.stream("warm-up").append_session() as session:
-                for number in range(LOG_MIB):
-                    _ = await session.submit([AppendRecord(numbered(number, LARGEST_BODY))])
+            await warm_up(basin.stream("warm-up"))
             sqlite.many(SQLITE_LOG_PAGES)
             appends.samples, appends.usage, sqlite.samples = Samples(), Usage(), Samples()
             for number in range(rounds):

@@ -51,32 +51,43 @@ class Turns:
         self._sync = sync
         self._what = what
         self._rounds, self.batches = run.pick(9, 2), run.pick(256, 64)
-        self.store, self.disk, self.usage = Rates(), Rates(), Usage()
+        self.store, self.disk, self.shares, self.usage = Rates(), Rates(), Rates(), Usage()
 
     async def take(self, append: Callable[[int], Awaitable[None]]) -> None:
         """`append` makes so many batches durable."""
         for number in range(self._rounds):
             self._run.progress(f"1 MiB batches, {self._what}: round {number + 1} of {self._rounds}")
             self._sync.many(UNCOUNTED)
-            self.disk.add(self._sync.many(self.batches) / 1e6)
+            disk = self._sync.many(self.batches) / 1e6
             await append(UNCOUNTED)
             self.usage.resume()
             started = time.perf_counter()
             await append(self.batches)
-            self.store.add(self.batches * MIB / (time.perf_counter() - started) / 1e6)
+            store = self.batches * MIB / (time.perf_counter() - started) / 1e6
             self.usage.stop()
+            self.disk.add(disk)
+            self.store.add(store)
+            self.shares.add(store / disk)
 
-    def row(self, limit: Limit | None = None) -> Row:
+    def rows(self, limit: Limit | None = None) -> list[Row]:
+        """The rate, and its share of the bare disk's: of each pair of turns, since disks change their minds."""
         milliseconds = self.usage.micros_per(self._rounds * self.batches) / 1e3
-        return Row(
-            f"1 MiB batches, {self._what}",
-            self.store.median,
-            "MB/s",
-            limit,
-            f"{self.store.spread()}; {self.store.median / self.disk.median:.2f} × fdatasync of 1 MiB, "
-            f"{self.disk.median:,.0f} MB/s ({self.disk.spread()}); {milliseconds:.1f} ms of CPU a batch; "
-            f"{self.usage.describe()}",
-        )
+        return [
+            Row(
+                f"1 MiB batches, {self._what}",
+                self.store.median,
+                "MB/s",
+                notes=f"{self.store.spread()}; fdatasync of 1 MiB {self.disk.median:,.0f} MB/s ({self.disk.spread()}); "
+                f"{milliseconds:.1f} ms of CPU a batch; {self.usage.describe()}",
+            ),
+            Row(
+                f"1 MiB batches, {self._what}, share",
+                self.shares.median,
+                "× fdatasync",
+                limit,
+                f"{self.shares.lowest:.2f} at least; the median of {self._rounds} pairs of turns",
+            ),
+        ]
 
 
 async def _one_by_one(
@@ -96,7 +107,7 @@ async def _one_by_one(
     await turns.take(append)
     await _check_records(stream, sent, len(make(0)[0].body))
     return [
-        turns.row(at_least(BANDWIDTH_SHARE * turns.disk.median, f"{BANDWIDTH_SHARE} × fdatasync")),
+        *turns.rows(at_least(BANDWIDTH_SHARE)),
         Row(
             f"1 MiB batches, {what}, p99",
             samples.p99_ms,
@@ -108,7 +119,7 @@ async def _one_by_one(
     ]
 
 
-async def _pipelined(run: Run, stream: Stream, sync: Fdatasync) -> Row:
+async def _pipelined(run: Run, stream: Stream, sync: Fdatasync) -> list[Row]:
     turns, sent = Turns(run, sync, "one record, pipelined"), 0
 
     async def append(batches: int) -> None:
@@ -120,7 +131,7 @@ async def _pipelined(run: Run, stream: Stream, sync: Fdatasync) -> Row:
 
     await turns.take(append)
     await _check_records(stream, sent, LARGEST_BODY)
-    return turns.row()
+    return turns.rows()
 
 
 async def run(run: Run) -> list[Row]:
@@ -132,7 +143,7 @@ async def run(run: Run) -> list[Row]:
             return [
                 *await _one_by_one(run, basin.stream("one"), sync, "one record", one_record),
                 *await _one_by_one(run, basin.stream("thousand"), sync, "1,000 records", thousand_records),
-                await _pipelined(run, basin.stream("pipelined"), sync),
+                *await _pipelined(run, basin.stream("pipelined"), sync),
             ]
 
 

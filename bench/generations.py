@@ -16,14 +16,14 @@ from pathlib import Path
 
 import apsw
 
-from perdure import S2, SeqNum
+from perdure import S2
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
 
-from .append_large import thousand_records
 from .children import Child, Door
 from .measure import Samples, Usage, resident_bytes
 from .metronome import Metronome
 from .scenario import Row, Run, alone, at_least, at_most, check
+from .warm_up import warm_up
 
 TOKENS_A_SECOND = 25
 GAP_SECONDS = 1 / TOKENS_A_SECOND
@@ -32,9 +32,6 @@ CLAIM_SECONDS = 5.0
 
 EXTRA_SECONDS = 2.0
 """The sources go on for so long after the measured time, in which memory is looked at."""
-
-WARM_UP_BATCHES = 128
-"""Of 1 MiB."""
 
 _DELTA = re.compile(rb'"delta":"(\d+)"')
 
@@ -186,22 +183,12 @@ async def _generate(load: Load) -> Measured:
     if load.store is None:
         return await _without(load)
     async with S2.open(load.store) as s2:
-        await _warm_up(s2)
+        basin = await s2.basins.ensure("bench-warm-up", create_stream_on_append=True)
+        await warm_up(basin.stream("warm-up"))
         async with create_resumable_chat(s2=s2, basin="bench-generations", mode="session") as chat:
             response = await chat.make_resumable("warm-up", [{"type": "start"}, {"type": "finish"}], delivery="replay")
             check(response.status == 202, "the store does not work")
             return await _with_perdure(chat, load)
-
-
-async def _warm_up(s2: S2) -> None:
-    """Fill the store's caches, which have a fixed size and belong to no generation, and let the log begin anew."""
-    basin = await s2.basins.ensure("bench-warm-up", create_stream_on_append=True)
-    async with basin.stream("warm-up").append_session() as session:
-        for number in range(WARM_UP_BATCHES):
-            _ = await session.submit(thousand_records(number * 1000))
-    async with basin.stream("warm-up").read_session(SeqNum(0), wait=0) as records:
-        async for _ in records:
-            pass
 
 
 def generate(_: Door, load: Load) -> Measured:
