@@ -20,7 +20,7 @@ from tests.store.sqlite.submitted import Origin, origin_of
 from tests.store.sqlite.workers import IN_FLIGHT, append_until_killed
 
 WRITERS = 3
-FULL_BATCHES = 24
+LARGE_BATCHES = 32
 SHARED = "shared"
 
 
@@ -82,8 +82,8 @@ class Writers:
     def start(self, slot: int) -> None:
         writer = next(self._ids)
         streams = [self._shared, self._own[slot]]
-        full = FULL_BATCHES if writer % 8 == 0 else 0
-        worker = start(append_until_killed, str(self._path), writer, streams, full, slot == 0)
+        large = LARGE_BATCHES if writer % 8 == 0 else 0
+        worker = start(append_until_killed, str(self._path), writer, streams, large, slot == 0)
         self._running[slot] = writer, worker
 
     def start_missing(self) -> None:

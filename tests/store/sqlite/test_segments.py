@@ -5,9 +5,11 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from perdure.errors import StorageFailed, StorageFull
+from perdure.model.batches import AppendInput
 from perdure.model.configs import InfiniteRetention, StreamConfig
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
@@ -48,6 +50,18 @@ def sizes_in(path: str | Path) -> list[int]:
 
 async def origins_in(engine: SqliteEngine, stream: StreamId) -> list[Origin]:
     return [origin_of(record.body) for record in await records_of(engine, stream)]
+
+
+def large_batch(size: int) -> AppendInput:
+    return AppendInput.of([AppendRecord(b"x" * size)])
+
+
+async def one_large_block(path: Path) -> None:
+    engine = await SqliteEngine.open(path)
+    try:
+        await engine.append(await make_stream(engine), full_batch(0, 0))
+    finally:
+        await engine.aclose()
 
 
 async def append_until_full(engine: SqliteEngine, stream: StreamId) -> int:
@@ -143,15 +157,46 @@ class TestFreedSpace:
         finally:
             await engine.aclose()
 
-    def test_a_segment_that_is_written_to_is_left_alone(self, tmp_path: Path) -> None:
+    def test_a_segment_that_is_written_to_or_named_is_left_alone(self, tmp_path: Path) -> None:
+        """Whatever it was when it was found to be unneeded."""
+        asyncio.run(one_large_block(tmp_path))
+        (named,) = segments_in(tmp_path)
         directory = SegmentDirectory(tmp_path / "segments")
         writer = SegmentWriter(directory)
-        place = writer.append(b"x" * 1000)
-        directory.delete_unless_written([place.segment])
-        assert segments_in(tmp_path) == [place.segment]
-        writer.close()
-        directory.delete_unless_written([place.segment])
-        assert segments_in(tmp_path) == []
+        written = writer.append(b"x" * 1000).segment
+        connection = apsw.Connection(str(tmp_path / "streams.db"))
+        try:
+            assert directory.unneeded(connection, 10) == []
+            directory.delete(connection, [named, written])
+            assert segments_in(tmp_path) == sorted([named, written])
+            writer.close()
+            assert directory.unneeded(connection, 10) == [written]
+            directory.delete(connection, [named, written])
+            assert segments_in(tmp_path) == [named]
+        finally:
+            connection.close()
+
+    async def test_many_go_without_holding_up_others(self, tmp_path: Path) -> None:
+        stream = StreamId(0)
+        for number in range(30):  # each opening begins a segment
+            engine = await SqliteEngine.open(tmp_path, maintain=False)
+            stream = stream or await make_stream(engine, config=KEPT)
+            await engine.append(stream, full_batch(0, number))
+            await engine.aclose()
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            await engine.append(stream, commands(AppendRecord.trim(30)))
+            left = set[int]()
+
+            async def all_are_gone() -> bool:
+                await engine.append(stream, batch("x"))
+                left.add(len(segments_in(tmp_path)))
+                return segments_in(tmp_path) == []
+
+            await eventually(all_are_gone)
+            assert len(left) > 5, "they went all at once"
+        finally:
+            await engine.aclose()
 
 
 class TestFailures:
@@ -209,6 +254,34 @@ class TestFailures:
         os.rename(tmp_path / "away", tmp_path / "segments")
         assert writer.append(b"y" * 1000).segment != place.segment
         writer.close()
+
+    async def test_what_is_refused_on_a_full_disk_takes_no_room(self, tmp_path: Path) -> None:
+        with mounted_tmpfs(tmp_path / "disk", size_bytes=24 * MIB) as disk:
+            engine = await SqliteEngine.open(disk)
+            try:
+                stream = await make_stream(engine, config=KEPT)
+                acked = await append_until_full(engine, stream)
+                before = sizes_in(disk)
+                for _ in range(3):  # the first small ones of each group would fit
+                    futures = [engine.append(stream, large_batch(200_000)) for _ in range(12)]
+                    results = await asyncio.gather(*futures, return_exceptions=True)
+                    assert all(isinstance(result, StorageFull) for result in results)
+                assert sizes_in(disk) == before
+                await engine.append(stream, commands(AppendRecord.trim(acked)))
+            finally:
+                await engine.aclose()
+
+    async def test_a_missing_segment_is_a_clear_error(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            stream = await make_stream(engine)
+            await engine.append(stream, full_batch(0, 0))
+            (name,) = segments_in(tmp_path)
+            os.unlink(tmp_path / "segments" / name)
+            with pytest.raises(StorageFailed, match=f"{name} is missing"):
+                await bodies_of(engine, stream)
+        finally:
+            await engine.aclose()
 
     async def test_a_cut_segment_is_a_clear_error(self, tmp_path: Path) -> None:
         engine = await SqliteEngine.open(tmp_path)

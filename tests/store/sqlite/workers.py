@@ -27,18 +27,20 @@ def _asynchronously(life: Callable[[], Awaitable[None]]) -> None:
 
 
 def append_until_killed(
-    pipe: Connection, path: str, writer: int, streams: list[int], full_batches: int, maintain: bool
+    pipe: Connection, path: str, writer: int, streams: list[int], large_batches: int, maintain: bool
 ) -> None:
     """Append to each stream in turn, some batches in flight, telling of each ack: stream, number, range.
 
-    The first batches are `full_batches` of 1 MiB, all others small.
+    The first `large_batches` are large: in turn one of 1 MiB, which goes to a segment, and one as large as
+    a row may hold. All others are small.
     """
 
     async def life() -> None:
         engine = await SqliteEngine.open(path, maintain=maintain)
         waiting: deque[tuple[int, int, asyncio.Future[AppendAck]]] = deque()
         for number in itertools.count():
-            make = full_batch if number < full_batches else small_batch
+            large = row_batch if number % 2 else full_batch
+            make = large if number < large_batches else small_batch
             for stream in streams:
                 waiting.append((stream, number, engine.append(StreamId(stream), make(writer, number))))
                 while len(waiting) >= IN_FLIGHT:
@@ -160,7 +162,7 @@ def open_and_wait(pipe: Connection, path: str) -> None:
 
 
 def append_row_batches(pipe: Connection, path: str, stream: int, count: int) -> None:
-    """Append `count` batches of 1 MiB, a few in flight; then say so."""
+    """Append `count` batches that are as large as a row may hold, a few in flight; then say so."""
 
     async def life() -> None:
         engine = await SqliteEngine.open(path, maintain=False)

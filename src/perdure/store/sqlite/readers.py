@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 import apsw
 
-from ...errors import StreamDeletionPending, StreamNotFound, Unavailable
+from ...errors import StorageFailed, StreamDeletionPending, StreamNotFound, Unavailable
 from ..catalogue import StreamId
 from ..engine import BlockRange
 from ..sequencing import Block, StreamState
@@ -196,11 +196,14 @@ class Readers:
 
 def _answer(query: Callable[[apsw.Connection], T], connection: apsw.Connection) -> T:
     """Run the query; once more if a block that it found was removed before it was read."""
+    gone = ""
     while True:
         try:
             return query(connection)
         except SegmentGone as exc:
-            logger.debug("segment %s was removed while it was read", exc)
+            if exc.segment == gone:  # a new look at the rows would not find it again if it had been removed by us
+                raise StorageFailed(f"the segment {gone} is missing; restore it from a backup") from None
+            gone = exc.segment
 
 
 def _settle(future: asyncio.Future[object], outcome: object) -> None:

@@ -51,6 +51,10 @@ class SegmentFailed(Exception):
 class SegmentGone(Exception):
     """The segment was deleted: the rows that named it are gone too, so look again."""
 
+    def __init__(self, segment: str) -> None:
+        super().__init__(segment)
+        self.segment = segment
+
 
 BODY_SQL: Final = "CASE WHEN segment IS NULL THEN body ELSE segment_body(segment, place, length) END"
 """A block's body, wherever it is; on a connection that `SegmentDirectory.install` was given."""
@@ -60,8 +64,10 @@ class SegmentDirectory:
     """The directory of segments: reading blocks, and deleting segments that nobody needs. For any thread."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(exist_ok=True)
         self._path = path
+        if not path.is_dir():
+            path.mkdir(exist_ok=True)
+            _sync_directory(path.parent)
 
     def path_of(self, segment: str) -> Path:
         return self._path / segment
@@ -90,28 +96,47 @@ class SegmentDirectory:
 
         connection.create_scalar_function("segment_body", segment_body, 3)
 
-    def unneeded(self, connection: apsw.Connection) -> list[str]:
-        """The segments that no row names, as this transaction sees it; they may be written to all the same."""
-        named = "SELECT EXISTS (SELECT 1 FROM block WHERE segment = ?)"
-        return [name for name in os.listdir(self._path) if not connection.execute(named, (name,)).get]
+    def unneeded(self, connection: apsw.Connection, limit: int) -> list[str]:
+        """Up to `limit` segments that nobody writes to and no row names, as this transaction sees it."""
+        found: list[str] = []
+        for name in os.listdir(self._path):
+            if not _is_named(connection, name) and not self._is_written(name):
+                found.append(name)
+                if len(found) == limit:
+                    break
+        return found
 
-    def delete_unless_written(self, segments: Iterable[str]) -> None:
-        """Delete segments that no row names, but those that a process still appends to."""
+    def _is_written(self, segment: str) -> bool:
+        lock = FileLock(self.path_of(segment))
+        try:
+            return not lock.try_acquire()
+        finally:
+            lock.close()
+
+    def delete(self, connection: apsw.Connection, segments: Iterable[str]) -> None:
+        """Delete those that still nobody writes to and no row names, after the commit and still inside the turnstile.
+
+        They were found inside the transaction, which may have gone on to fill one of them.
+        """
         for segment in segments:
-            lock = FileLock(self.path_of(segment))
-            try:
-                if lock.try_acquire():
-                    self.path_of(segment).unlink(missing_ok=True)
-            finally:
-                lock.close()
+            if not _is_named(connection, segment) and not self._is_written(segment):
+                self.path_of(segment).unlink(missing_ok=True)
 
     def sync(self) -> None:
         """Make the names of new segments durable."""
-        fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync_directory(self._path)
+
+
+def _is_named(connection: apsw.Connection, segment: str) -> bool:
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM block WHERE segment = ?)", (segment,)).get)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class SegmentWriter:
@@ -122,13 +147,14 @@ class SegmentWriter:
         self._lock: FileLock | None = None
         self._name = ""
         self._end = 0
+        self._kept = 0
         self._is_new = False
         self._unsynced = False
 
     def append(self, body: bytes) -> Place:
         """Write a block behind the others; `sync` makes it durable.
 
-        Raises `SegmentFailed`, and then nothing was added.
+        Raises `SegmentFailed`; `give_back` takes back what it had written by then.
         """
         if self._lock is None or self._end + len(body) > SEGMENT_BYTES:
             self._begin()
@@ -139,20 +165,25 @@ class SegmentWriter:
                 written = os.pwrite(self._lock.fileno(), view, offset)
                 view, offset = view[written:], offset + written
         except OSError as exc:
-            self._cut()
             raise SegmentFailed(exc) from exc
         place = Place(self._name, self._end, len(body))
         self._end = offset
         self._unsynced = True
         return place
 
-    def _cut(self) -> None:
-        """Give back what a write that failed has taken: on a full disk, a trim needs that room."""
-        assert self._lock is not None
+    def keep(self) -> None:
+        """What was appended is named by rows that are committed."""
+        self._kept = self._end
+
+    def give_back(self) -> None:
+        """What was appended since `keep` is named by no row, and never will be; on a full disk, trims need the room."""
+        if self._lock is None:
+            return
         try:
-            os.ftruncate(self._lock.fileno(), self._end)
+            os.ftruncate(self._lock.fileno(), self._kept)
         except OSError as exc:
             logger.warning("the segment %s keeps bytes that nobody needs: %s", self._name, exc)
+        self._end = self._kept
 
     def sync(self) -> None:
         """Make what was appended durable, as it must be before the commit that names it. Raises `SegmentFailed`."""
@@ -175,10 +206,10 @@ class SegmentWriter:
         name = f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             lock = FileLock(self.directory.path_of(name))
-            lock.acquire()  # the name is new, so nobody has it
+            lock.acquire()  # the name is new, so nobody has it for long
         except OSError as exc:
             raise SegmentFailed(exc) from exc
-        self._lock, self._name, self._end, self._is_new = lock, name, 0, True
+        self._lock, self._name, self._end, self._kept, self._is_new = lock, name, 0, 0, True
 
     def close(self) -> None:
         """Append no more to the segment. Idempotent."""

@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from ...errors import PerdureError
 from ..catalogue import StreamId
@@ -21,6 +21,8 @@ from .catalogue_rows import decode_stream_config
 from .locks import FileLock
 from .schema import MAX_I64, saturated
 from .writer import WriteContext
+
+T = TypeVar("T")
 
 logger = logging.getLogger("perdure.store.sqlite")
 
@@ -35,6 +37,9 @@ STEP_BLOCKS: Final = 256
 STEP_BYTES: Final = 4 * 1024 * 1024
 """What one transaction removes at most: it holds up the appends that share it, by a few milliseconds."""
 
+STEP_SEGMENTS: Final = 2
+"""The same for segments; deleting one takes the file system some milliseconds."""
+
 _DUE: Final = (
     "SELECT t.stream_id, t.trim_point, t.written_ms, s.config, s.deleted_at IS NOT NULL "
     "FROM stream_state t JOIN stream s USING (stream_id) "
@@ -48,10 +53,14 @@ _EARLY: Final = (
 )
 
 
+class _Submit(Protocol):
+    def __call__(self, run: Callable[[WriteContext], T], /) -> Awaitable[T]: ...
+
+
 class Sweeper:
     """Owns the sweeping task, and the badge that lets one process sweep at a time."""
 
-    def __init__(self, badge: FileLock, submit: Callable[[Callable[[WriteContext], bool]], Awaitable[bool]]) -> None:
+    def __init__(self, badge: FileLock, submit: _Submit) -> None:
         self._badge = badge
         self._submit = submit
         self._wake = asyncio.Event()
@@ -91,11 +100,17 @@ class Sweeper:
         try:
             while await self._submit(sweep_step):
                 pass
-            await self._submit(collect_segments)
+            await self._collect()
         except PerdureError as exc:
             logger.warning("sweeping failed and is tried again in a minute: %s", exc)
         except Exception:
             logger.exception("sweeping failed and is tried again in a minute")
+
+    async def _collect(self) -> None:
+        """Have segments deleted until there are none, or they stay though they should have gone."""
+        before: list[str] = []
+        while (found := await self._submit(collect_segments)) and found != before:
+            before = found
 
 
 class _Allowance:
@@ -133,10 +148,11 @@ def sweep_step(context: WriteContext) -> bool:
     return bool(rows) or basins
 
 
-def collect_segments(context: WriteContext) -> bool:
-    """Have the segments deleted that no block is in any more, once it is committed that none is."""
-    context.group.unneeded_segments += context.segments.unneeded(context.connection)
-    return False
+def collect_segments(context: WriteContext) -> list[str]:
+    """Have a few segments deleted that no block is in any more, once it is committed that none is."""
+    found = context.segments.unneeded(context.connection, STEP_SEGMENTS)
+    context.group.unneeded_segments += found
+    return found
 
 
 def _remove_oldest(

@@ -272,6 +272,8 @@ class Writer:
                 logger.exception("the writer failed")
                 failure = StorageFailed(f"the writer failed: {exc!r}")
         if failure is not None:
+            if isinstance(failure, StorageFull):
+                self._segments.give_back()
             committed = self._refused(items, failure)
         try:
             self._loop.call_soon_threadsafe(self._settle, committed)
@@ -284,15 +286,23 @@ class Writer:
         try:
             self._in_hand = []
             committed = self._transact(items, group)
-            self._segments.directory.delete_unless_written(group.unneeded_segments)
+            self._segments.keep()
             if committed.first_commit_id is not None:
                 self._after_commit(committed)
+            self._delete_segments(group.unneeded_segments)
             return committed
         except BaseException:
             self._roll_back()
             raise
         finally:
             self._turnstile.leave()
+
+    def _delete_segments(self, segments: list[str]) -> None:
+        """After the commit, whose answers stand whatever happens here."""
+        try:
+            self._segments.directory.delete(self._connection, segments)
+        except (apsw.Error, OSError) as exc:
+            logger.warning("segments that nobody needs could not be deleted: %s", exc)
 
     def _take_turn(self) -> None:
         self._waiting = True
