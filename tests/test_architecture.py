@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "perdure": ABOVE_CLIENT | {"patterns", "sync"},
     "demo": {"perdure", "resumable"},
     "cli": ABOVE_CLIENT | {"perdure", "store", "server", "sync", "patterns", "resumable", "web", "demo"},
+    "__main__": {"cli"},
 }
 # The client speaks to the store in its own process through these modules, and through nothing else.
 LOCAL_TRANSPORT = (

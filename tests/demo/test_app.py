@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from perdure.demo.models import OpenAICompatible, Turn, choose_model
+from perdure.demo.models import OpenAICompatible, ProviderFailure, Turn, choose_model
 from perdure.demo.stand_in import StandIn
 from tests.demo.demo_server import COMMAND, DemoServer
 
@@ -155,3 +157,43 @@ async def test_a_compatible_provider_is_read_token_by_token() -> None:
     deltas = [chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta"]
     assert deltas == ["one\u2028line ", "zwei ", "três"]
     assert chunks[-1] == {"type": "finish"}
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(b"", id="cut"),
+        pytest.param(b'data: {"error":{"message":"overloaded"}}\n\n', id="error"),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_a_failure(ending: bytes) -> None:
+    beginning = b'data: {"choices":[{"delta":{"content":"Once"}}]}\n\ndata: {"choices":null}\n\n'
+    async with completions(beginning, ending) as url:
+        model = OpenAICompatible(url, "small", None)
+        with pytest.raises(ProviderFailure):
+            await _exhaust(model)
+
+
+async def test_a_finish_reason_ends_an_answer_too() -> None:
+    end = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+    async with completions(end) as url:
+        await _exhaust(OpenAICompatible(url, "small", None))
+
+
+async def _exhaust(model: OpenAICompatible) -> None:
+    async for _ in model.answer([Turn("user", "hi")]):
+        pass
+
+
+@pytest.mark.parametrize("environment", [{"OPENAI_BASE_URL": "nonsense"}, {"PERDURE_DEMO_TOKENS_PER_SECOND": "many"}])
+async def test_a_bad_environment_is_a_clear_error(environment: dict[str, str], tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "perdure", "demo", "--data", str(tmp_path / "data"), "--no-browser"),
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
+    )
+    async with asyncio.timeout(20):
+        _, stderr = await process.communicate()
+    assert process.returncode == 1
+    assert next(iter(environment)).encode() in stderr
+    assert b"Traceback" not in stderr

@@ -21,12 +21,12 @@ _READY_SECONDS: Final = 10.0
 def run_demo(location: str, host: str, port: int, *, open_browser: bool) -> int:
     """Serve the demo until a signal comes; gives the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_serve(location, host, port or _free_port(host), choose_model(), open_browser))
+    return asyncio.run(_serve(location, host, port or _free_port(), choose_model(), open_browser))
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -42,18 +42,20 @@ async def _serve(location: str, host: str, port: int, model: Model, open_browser
         server = Server(app, host, port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve(), name="perdure-demo-server")
+            started = await _ready(host, port, serving)
             try:
-                if not await _ready(host, port, serving):
-                    raise OSError(f"the server did not start on {host}:{port}")
-                url = f"http://{_shown(host)}:{port}/"
-                print(_banner(url, location, model), flush=True)
-                if open_browser:
-                    await asyncio.to_thread(webbrowser.open, url)
-                await stop.wait()  # for as long as it takes: a signal ends it
+                if started:
+                    url = f"http://{_shown(host)}:{port}/"
+                    print(_banner(url, location, model), flush=True)
+                    if open_browser:
+                        await asyncio.to_thread(webbrowser.open, url)
+                    await stop.wait()  # for as long as it takes: a signal ends it
             finally:
                 # Open pages hold answers that never end by themselves; these end first, and then the server.
                 await app.chat.aclose(timeout=CLOSE_SECONDS)
                 server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+    if not started:
+        raise OSError(f"the server did not start on {host}:{port}")
     return 0
 
 
@@ -63,6 +65,10 @@ def _check_free(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as exc:
+            raise OSError(
+                f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host"
+            ) from exc
         except OSError as exc:
             raise OSError(f"cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
 

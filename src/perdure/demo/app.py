@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from fastapi import Body, FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from perdure import S2, __version__
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
 
-from .chats import ChatSummary, list_chats
+from .chats import ChatList
 from .models import Model, Turn
 from .names import StreamName, stream_of
 
@@ -30,7 +30,7 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 class Message(BaseModel):
     """A UI message as the AI SDK sends it; what the demo does not read is kept as it is."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     id: str
     role: Literal["user", "assistant", "system"]
@@ -67,6 +67,8 @@ def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) ->
     """
     s2 = S2.open(location)
     chat = create_resumable_chat(s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms)
+
+    listed = ChatList(chat, s2, BASIN)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -105,8 +107,8 @@ def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) ->
 
     @app.get("/api/chats")
     async def chats() -> Response:
-        found: list[ChatSummary] = await list_chats(chat, s2, BASIN)
-        return JSONResponse({"chats": [summary.model_dump() for summary in found]}, headers=_NO_STORE)
+        shown = [summary.model_dump() for summary in await listed.newest()]
+        return JSONResponse({"chats": shown}, headers=_NO_STORE)
 
     @app.delete("/api/chats/{chat_id}")
     async def delete(name: StreamName) -> Response:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import httpx
+
+from perdure import UsageError
 
 from .stand_in import StandIn
 
@@ -44,6 +47,10 @@ class Model(Protocol):
     def info(self) -> ModelInfo: ...
 
     def answer(self, conversation: Sequence[Turn]) -> AsyncIterator[dict[str, object]]: ...
+
+
+class ProviderFailure(Exception):
+    """The provider could not answer, or not to the end. The details are for the log."""
 
 
 class OpenAICompatible:
@@ -82,17 +89,20 @@ class OpenAICompatible:
         ):
             if response.is_error:
                 await response.aread()
-                raise httpx.HTTPStatusError(
-                    f"the provider answered {response.status_code}: {response.text[:500]}",
-                    request=response.request,
-                    response=response,
-                )
+                raise ProviderFailure(f"the provider answered {response.status_code}: {response.text[:500]}")
+            finished = False
             async for data in _sse_data(response):
                 if data == "[DONE]":
                     return
-                for choice in json.loads(data).get("choices", ()):
-                    if text := choice.get("delta", {}).get("content"):
+                event = json.loads(data)
+                if event.get("error"):
+                    raise ProviderFailure(f"the provider broke off: {str(event['error'])[:500]}")
+                for choice in event.get("choices") or ():
+                    finished = finished or bool(choice.get("finish_reason"))
+                    if text := (choice.get("delta") or {}).get("content"):
                         yield text
+            if not finished:
+                raise ProviderFailure("the provider's answer ended in the middle")
 
 
 async def _sse_data(response: httpx.Response) -> AsyncIterator[str]:
@@ -109,10 +119,17 @@ def choose_model(environment: Mapping[str, str] = os.environ) -> Model:
     """The provider that the environment names, else the stand-in.
 
     `OPENAI_API_KEY` or `OPENAI_BASE_URL` (any compatible service) chooses a provider, `OPENAI_MODEL` its
-    model. `PERDURE_DEMO_TOKENS_PER_SECOND` sets the stand-in's pace.
+    model. `PERDURE_DEMO_TOKENS_PER_SECOND` sets the stand-in's pace. Raises `UsageError` for a value that is neither.
     """
     key, base_url = environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL")
+    if base_url and not re.match(r"https?://[^/]+", base_url):
+        raise UsageError(f"OPENAI_BASE_URL must be an address like {OPENAI_URL}, got {base_url!r}")
     if key or base_url:
         return OpenAICompatible(base_url or OPENAI_URL, environment.get("OPENAI_MODEL", OPENAI_MODEL), key or None)
     pace = environment.get("PERDURE_DEMO_TOKENS_PER_SECOND")
-    return StandIn() if pace is None else StandIn(tokens_per_second=float(pace))
+    if pace is None:
+        return StandIn()
+    try:
+        return StandIn(tokens_per_second=float(pace))
+    except ValueError:
+        raise UsageError(f"PERDURE_DEMO_TOKENS_PER_SECOND must be a number above 0, got {pace!r}") from None

@@ -39,6 +39,8 @@ class AppendInput(Struct, frozen=True):
         Raises `Invalid`: no or more than 1000 records, more than 1 MiB of metered bytes, a fencing
         token above 36 bytes, a `match_seq_num` outside 0 … 2^64 - 1.
         """
+        if isinstance(records, AppendRecord):
+            raise Invalid("a batch is a list of AppendRecord values; put the one record into a list")
         batch = tuple(records)
         if not batch:
             raise Invalid("record batch must not be empty")

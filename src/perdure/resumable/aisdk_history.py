@@ -49,7 +49,7 @@ class SessionFold:
     """
 
     def __init__(self) -> None:
-        self.next_seq_num = 0
+        self.next_seq_num: int = 0
         """The first sequence number that the fold has not seen."""
         self._entries: tuple[_Entry, ...] = ()
         self._generation: _Generation | None = None

@@ -39,7 +39,7 @@ class KeptHistories:
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self.size_bytes = 0
+        self.size_bytes: int = 0
         """About how much is kept, as JSON."""
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ from .tap import Tap
 from .watch import WatchRooms
 from .writer import WriterTiming
 
-logger = logging.getLogger("perdure.resumable")
+logger: Final = logging.getLogger("perdure.resumable")
 
 DRAIN_SECONDS: Final = 30.0
 STOP_GRACE_SECONDS: Final = 5.0

@@ -23,7 +23,7 @@ from ..model.configs import (
 from ..model.names import check_basin_name
 from .settings import Mode
 
-logger = logging.getLogger("perdure.resumable")
+logger: Final = logging.getLogger("perdure.resumable")
 
 SHORT_RETENTION: Final = StreamConfig(
     retention_policy=RetentionAge(7 * SECONDS_A_DAY), delete_on_empty=DeleteOnEmptyConfig(SECONDS_A_DAY)

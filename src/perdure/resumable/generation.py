@@ -31,7 +31,7 @@ from .writer import GenerationWriter, WriterTiming
 if TYPE_CHECKING:
     from ..client import AppendSession, Stream
 
-logger = logging.getLogger("perdure.resumable")
+logger: Final = logging.getLogger("perdure.resumable")
 
 TRIM_ALL: Final = 2**53 - 1
 """What a finished single-use stream is trimmed to: in effect, to the position of the trim itself."""
@@ -74,7 +74,7 @@ class Reader:
     def __init__(self, generation: Generation, position: int, tap: Tap | None) -> None:
         self._generation = generation
         self._tap = tap
-        self.position = position
+        self.position: int = position
 
     def is_safe_at(self, seq_num: int) -> bool:
         """Whether the reader needs nothing below `seq_num` from the store."""
@@ -141,7 +141,7 @@ class Generation:
         self._taps: list[Tap] = []
         self.readers: set[Reader] = set()
         self._readers_moved: asyncio.Event | None = None
-        self.stopped = False
+        self.stopped: bool = False
         """Whether the generation's fence says that it was stopped here."""
 
     @property

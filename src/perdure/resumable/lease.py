@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..client import Stream
 
-logger = logging.getLogger("perdure.resumable")
+logger: Final = logging.getLogger("perdure.resumable")
 
 JITTER_SHARE: Final = 0.2
 """Readers wait up to this share of the lease longer, so that not all of them try at once."""
@@ -64,7 +64,7 @@ class LeaseWarden:
         self._surroundings = surroundings
         self._abandoned_body = abandoned_body
         self._trying: set[str] = set()
-        self.unknown_lease_ms = DEFAULT_SESSION_LEASE_MS if session_lease_ms is None else session_lease_ms
+        self.unknown_lease_ms: int = DEFAULT_SESSION_LEASE_MS if session_lease_ms is None else session_lease_ms
         """The silence after which a reader that does not know the state looks for it."""
 
     async def end_if_over(self, stream: Stream, head: StreamHead) -> StreamHead:

@@ -52,7 +52,9 @@ class ChatResponse(Response):
         self.background = background
         self.body = content
         pairs = (headers or {}).items()
-        self.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+        self.raw_headers: list[tuple[bytes, bytes]] = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs
+        ]
         self._chunks = chunks
         if chunks is None and status not in (204, 304):
             self.raw_headers.append((b"content-length", str(len(content)).encode()))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..client import Stream
     from .settings import Surroundings
 
-logger = logging.getLogger("perdure.resumable")
+logger: Final = logging.getLogger("perdure.resumable")
 
 MAX_WAITING_EVENTS: Final = 64
 """Events that wait for a slow watcher before it is told the state instead."""
@@ -176,10 +176,10 @@ class WatchRoom:
         while True:
             try:
                 head = await self._warden.end_if_over(self._stream, await find_head(self._stream))
-                failures = 0
                 if head != self._head:
                     self._tell("state", head)
                 await self._follow(head)
+                failures = 0
             except StreamNotFound:
                 # Not before its first record is there a stream, unless the basin creates it when it is read.
                 await asyncio.sleep(POLL_SECONDS[min(failures, len(POLL_SECONDS) - 1)])
@@ -190,6 +190,7 @@ class WatchRoom:
                 failures += 1
             except Exception as exc:
                 logger.exception("the watch of %r failed", self._stream.name)
+                self._on_empty(self)  # whoever comes next gets a room that works
                 for watcher in tuple(self._watchers):
                     watcher.fail(exc)
                 return

@@ -46,11 +46,11 @@ class WriterTiming:
 
     def __init__(self, settings: ChatSettings) -> None:
         renew_after_ms = settings.renew_after_ms
-        self.linger = settings.linger_ms / 1000
-        self.renew_after = math.inf if renew_after_ms is None else renew_after_ms / 1000
-        self.lingering = DelayLine(self.linger)
+        self.linger: float = settings.linger_ms / 1000
+        self.renew_after: float = math.inf if renew_after_ms is None else renew_after_ms / 1000
+        self.lingering: DelayLine = DelayLine(self.linger)
         # Often enough that a renewal is never late by much of its period.
-        self.ticks = DelayLine(min(PAUSE_SECONDS, self.renew_after / 4))
+        self.ticks: DelayLine = DelayLine(min(PAUSE_SECONDS, self.renew_after / 4))
 
 
 class GenerationWriter:
@@ -80,7 +80,7 @@ class GenerationWriter:
     ) -> None:
         self._session = session
         self._token = claim.token
-        self.next_seq = claim.start_seq
+        self.next_seq: int = claim.start_seq
         """The sequence number after the last record that was submitted."""
         self._batch_size = settings.batch_size
         self._timing = timing
@@ -97,9 +97,9 @@ class GenerationWriter:
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ticking = True
-        self.durable_end = claim.start_seq
+        self.durable_end: int = claim.start_seq
         """The sequence number after the last record that is known to be durable."""
-        self.last_put = self._loop.time()
+        self.last_put: float = self._loop.time()
         """When the last record was given, by the loop's clock."""
         timing.ticks.add(self._tick)
 

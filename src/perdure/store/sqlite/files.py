@@ -29,26 +29,27 @@ class OpenFiles:
             try:
                 undo.callback(directory.remove)
                 self.directory = directory
-                self._locks = [
+                self._locks: list[FileLock] = [
                     self._lock(undo, path)
                     for path in (
                         directory.users_lock, directory.gate_lock, directory.turn_lock, directory.sweeper_lock,
                     )
                 ]  # fmt: skip
-                users, gate, turn, self.badge = self._locks
-                self.turnstile = Turnstile(gate, turn)
+                users, gate, turn, badge = self._locks
+                self.badge: FileLock = badge
+                self.turnstile: Turnstile = Turnstile(gate, turn)
                 self._segments = SegmentDirectory(directory.segments)
-                self.segment_writer = SegmentWriter(self._segments)
+                self.segment_writer: SegmentWriter = SegmentWriter(self._segments)
                 undo.callback(self.segment_writer.close)
-                self.connection = self.connect()
+                self.connection: apsw.Connection = self.connect()
                 undo.callback(self.connection.close)
                 prepare(self.connection, users)
-                self.newest_commit = newest_commit(self.connection)
+                self.newest_commit: int = newest_commit(self.connection)
                 self._bells = BellDirectory(directory.bells)
                 undo.callback(self._bells.close)
-                self.ringer = Ringer(self._bells)
+                self.ringer: Ringer = Ringer(self._bells)
                 undo.callback(self.ringer.close)
-                self.bell = Bell(self._bells)
+                self.bell: Bell = Bell(self._bells)
                 undo.callback(self.bell.close)
             except apsw.Error as exc:
                 raise translate(exc, doing) from exc

@@ -149,8 +149,8 @@ class Group:
         self.deleted: list[StreamId] = []
         """Streams that were closed in this group."""
         self.first_commit_id: int | None = None
-        self.last_commit_id = 0
-        self.sweep = False
+        self.last_commit_id: int = 0
+        self.sweep: bool = False
         """Whether there is something for the sweeper to do now."""
         self.unneeded_segments: list[str] = []
         """Segments to delete once this is committed."""
