@@ -22,7 +22,7 @@ from .database_file import DatabaseFile
 from .failures import is_fatal
 from .schema import BUSY_TIMEOUT_MS, PAGE_BYTES
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 STEP_BYTES: Final = 8 * 1024 * 1024
 """Bytes that this process writes between two copies in the background."""

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 _RING: Final = b"!"
 _LONGEST_ADDRESS: Final = 100
@@ -106,7 +106,7 @@ class Bell:
         self._directory = directory
         self._socket: socket.socket | None = None
         self._poke_read, self._poke_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.name = ""
+        self.name: str = ""
         """Its name while it is hung out."""
 
     def hang_out(self) -> None:

@@ -25,7 +25,7 @@ from .segments import BODY_SQL, SegmentGone
 
 T = TypeVar("T")
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 READER_THREADS: Final = 2
 """Queries are short and served from the page cache; more threads than cores would only take turns."""

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from .locks import FileLock
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 LARGE_BYTES: Final = 128 * 1024
 """From here on a sync of its own is cheaper than the way through the log."""

@@ -24,7 +24,7 @@ from .writer import WriteContext
 
 T = TypeVar("T")
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 SWEEP_SECONDS: Final = 60.0
 """Between two rounds, with a jitter of a tenth; a trim or a deletion starts one at once."""

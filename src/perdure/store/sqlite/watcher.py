@@ -23,7 +23,7 @@ from .doorbell import Bell, Ringer
 from .schema import from_i64
 from .segments import BODY_SQL, SegmentGone
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 POLL_SECONDS: Final = 0.05
 """How long a commit of another process can go unnoticed when its ring was lost."""

@@ -31,7 +31,7 @@ from .segments import SegmentDirectory, SegmentFailed, SegmentWriter
 
 T = TypeVar("T")
 
-logger = logging.getLogger("perdure.store.sqlite")
+logger: Final = logging.getLogger("perdure.store.sqlite")
 
 MAX_GROUP_ITEMS: Final = 4096
 MAX_GROUP_BYTES: Final = 8 * 1024 * 1024
@@ -95,12 +95,12 @@ class Committed:
     __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "sweep")
 
     def __init__(self, outcomes: list[_Outcome], group: Group) -> None:
-        self.outcomes = outcomes
+        self.outcomes: list[_Outcome] = outcomes
         self.blocks: list[tuple[StreamId, Block]] = group.blocks
-        self.deleted = group.deleted
-        self.first_commit_id = group.first_commit_id
-        self.last_commit_id = group.last_commit_id
-        self.sweep = group.sweep
+        self.deleted: list[StreamId] = group.deleted
+        self.first_commit_id: int | None = group.first_commit_id
+        self.last_commit_id: int = group.last_commit_id
+        self.sweep: bool = group.sweep
 
 
 class Writer:
