@@ -154,3 +154,21 @@ async def test_draining_again_and_closing_again_do_nothing(chat: AiSdkChat) -> N
     await chat.drain(timeout=0)
     await chat.aclose()
     await chat.aclose()
+
+
+async def test_a_post_that_is_cancelled_while_it_claims_keeps_no_generation_waiting_for_a_reader(s2: S2) -> None:
+    """In single-use mode the end waits for the readers that this process serves; nobody reads this one."""
+    chat = await chat_on(s2, mode="single-use")
+    source = Source(START)
+    posting = asyncio.create_task(chat.make_resumable("c", source))
+    await asyncio.sleep(0)  # lets the request start its claim
+    posting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await posting
+    await source.given.wait()
+    source.give({"type": "data-large", "data": "x" * 300_000})
+    source.end()
+    async with asyncio.timeout(10):
+        await chat.drain()
+    assert (await chat.replay("c")).status == 204
+    await chat.aclose()

@@ -153,6 +153,9 @@ class ResumableChat:
             run, body = await asyncio.shield(starting)
         except StreamInUse:
             return in_use()
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._close_unwanted)
+            raise
         if wait_until is not None:
             try:
                 wait_until(run.task)
@@ -191,6 +194,13 @@ class ResumableChat:
         self._tasks.discard(starting)
         if not starting.cancelled():
             starting.exception()  # raised to the request, unless that was cancelled; then nobody wants it
+
+    def _close_unwanted(self, starting: asyncio.Task[tuple[Generation, FollowingBody | None]]) -> None:
+        """The request went away before it was answered: its generation goes on, its body must not wait for a reader."""
+        if not starting.cancelled() and starting.exception() is None:
+            _, body = starting.result()
+            if body is not None:
+                self._own(asyncio.get_running_loop().create_task(body.aclose(), name="closing of an unwanted body"))
 
     async def _claim(self, stream: Stream, plan: Plan) -> Generation:
         """Claim the stream; the way for the records is opened meanwhile."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -62,6 +63,10 @@ async def one_large_block(path: Path) -> None:
         await engine.append(await make_stream(engine), full_batch(0, 0))
     finally:
         await engine.aclose()
+
+
+async def no_segments_in(path: str | Path) -> bool:
+    return segments_in(path) == []
 
 
 async def append_until_full(engine: SqliteEngine, stream: StreamId) -> int:
@@ -129,10 +134,22 @@ class TestFreedSpace:
         tail = (await engine.append(stream, batch("the end"))).end.seq_num
         await engine.append(stream, commands(AppendRecord.trim(tail)))
 
-        async def only_the_open_one_is_left() -> bool:
-            return len(segments_in(engine.path)) == 1
+        await eventually(partial(no_segments_in, engine.path))  # not even the one that was appended to
+        await engine.append(stream, full_batch(0, 0))
+        assert len(segments_in(engine.path)) == 1
 
-        await eventually(only_the_open_one_is_left)
+    async def test_something_else_in_the_directory_does_not_keep_segments_from_going(
+        self, engine: SqliteEngine
+    ) -> None:
+        (Path(engine.path) / "segments" / "lost+found").mkdir()
+        stream = await make_stream(engine)
+        await engine.append(stream, full_batch(0, 0))
+        await engine.append(stream, commands(AppendRecord.trim(2**60)))
+
+        async def only_that_is_left() -> bool:
+            return segments_in(engine.path) == ["lost+found"]
+
+        await eventually(only_that_is_left)
 
     async def test_what_a_dead_process_left_is_removed_when_nothing_names_it(self, tmp_path: Path) -> None:
         engine = await SqliteEngine.open(tmp_path)
@@ -208,17 +225,8 @@ class TestFailures:
                 acked = await append_until_full(engine, stream)
                 assert 0 < acked < 24
                 assert [origin.number for origin in await origins_in(engine, stream)] == list(range(acked))
-                # Space comes back with the trim, though the segment is not full: a new engine begins another one.
                 await engine.append(stream, commands(AppendRecord.trim(acked)))
-            finally:
-                await engine.aclose()
-            engine = await SqliteEngine.open(disk)
-            try:
-
-                async def emptied() -> bool:
-                    return segments_in(disk) == []
-
-                await eventually(emptied)
+                await eventually(partial(no_segments_in, disk))
                 ack = await engine.append(stream, full_batch(0, acked))
                 assert ack.start.seq_num == acked + 1
             finally:

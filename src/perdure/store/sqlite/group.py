@@ -223,6 +223,10 @@ class Group:
             self._connection.execute("UPDATE stream_state SET sweep_due_ms = ? WHERE stream_id = ?", (due, stream_id))
         self._due.clear()
 
+    def let_go_of_segment(self) -> None:
+        """Append to another segment from now on if nothing in this one is needed. Everything must be flushed."""
+        self._segments.let_go_if_unneeded(self._connection)
+
     def sync(self) -> None:
         """Make durable what is not in SQLite's hands, as it must be before the commit."""
         self._segments.sync()

@@ -107,7 +107,12 @@ class SegmentDirectory:
         return found
 
     def _is_written(self, segment: str) -> bool:
-        lock = FileLock(self.path_of(segment))
+        """Whether a process appends to the segment, or it is something else that was put here."""
+        try:
+            lock = FileLock(self.path_of(segment))
+        except OSError as exc:
+            logger.debug("%s in the directory of segments is left alone: %s", segment, exc)
+            return True
         try:
             return not lock.try_acquire()
         finally:
@@ -184,6 +189,11 @@ class SegmentWriter:
         except OSError as exc:
             logger.warning("the segment %s keeps bytes that nobody needs: %s", self._name, exc)
         self._end = self._kept
+
+    def let_go_if_unneeded(self, connection: apsw.Connection) -> None:
+        """Append elsewhere from now on if no row names the segment any more, so that it can be deleted."""
+        if self._lock is not None and self._end and not _is_named(connection, self._name):
+            self.close()
 
     def sync(self) -> None:
         """Make what was appended durable, as it must be before the commit that names it. Raises `SegmentFailed`."""

@@ -150,6 +150,7 @@ def sweep_step(context: WriteContext) -> bool:
 
 def collect_segments(context: WriteContext) -> list[str]:
     """Have a few segments deleted that no block is in any more, once it is committed that none is."""
+    context.group.let_go_of_segment()
     found = context.segments.unneeded(context.connection, STEP_SEGMENTS)
     context.group.unneeded_segments += found
     return found
