@@ -55,7 +55,8 @@ async def _many_streams(run: Run, basin: Basin) -> Row:
         "batches/s",
         at_least(30_000),
         f"{rates.spread()}; p50 {samples.p50_ms:.1f} ms, p99 {samples.p99_ms:.1f} ms; "
-        f"{usage.micros_per(len(samples)):.1f} µs of CPU a batch; {usage.describe()}; "
+        f"{usage.micros_per(len(samples)):.1f} µs of CPU and "
+        f"{usage.written_kb_per(len(samples)):.1f} KB to disk a batch; {usage.describe()}; "
         f"one at a time: fdatasync {1e3 / sync.samples.p50_ms:,.0f}/s, SQLite {1e3 / sqlite.samples.p50_ms:,.0f}/s",
     )
 

@@ -85,15 +85,17 @@ class Rates:
 
 
 class Usage:
-    """CPU time of this process, of its threads and of the machine, from here to `stop`."""
+    """CPU time of this process, of its threads and of the machine, and what went to disk, from here to `stop`."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = self.machine_busy = 0.0
+        self.written_bytes = 0
         self.threads: dict[str, float] = {}
         self.resume()
 
     def resume(self) -> None:
         """Count on from here; what passed since `stop` does not count."""
+        self._written = _written_bytes()
         self._at = (time.perf_counter(), time.process_time(), _thread_seconds(), _machine_busy_seconds())
 
     def stop(self) -> Usage:
@@ -101,12 +103,17 @@ class Usage:
         self.wall += time.perf_counter() - wall
         self.cpu += time.process_time() - cpu
         self.machine_busy += _machine_busy_seconds() - busy
+        self.written_bytes += _written_bytes() - self._written
         for name, seconds in _thread_seconds().items():
             self.threads[name] = self.threads.get(name, 0.0) + seconds - threads.get(name, 0.0)
         return self
 
     def micros_per(self, units: int) -> float:
         return self.cpu / units * 1e6
+
+    def written_kb_per(self, units: int) -> float:
+        """What this process caused to be written to disk; 0 where the system does not tell."""
+        return self.written_bytes / units / 1e3
 
     def describe(self) -> str:
         """Cores in use, by thread, and what other programs used meanwhile."""
@@ -132,6 +139,15 @@ def _thread_seconds() -> dict[str, float]:
         role = _THREADS.get(thread.name, "readers" if thread.name.startswith("perdure-reader") else "other threads")
         seconds[role] = seconds.get(role, 0.0) + ran / 1e9
     return seconds
+
+
+def _written_bytes() -> int:
+    """Bytes that this process caused to be written to disk; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("write_bytes")), 0)
 
 
 def _machine_busy_seconds() -> float:
