@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
 import apsw
@@ -38,7 +39,9 @@ _basin_creation: Final = msgspec.json.Decoder(_BasinCreation)
 _stream_creation: Final = msgspec.json.Decoder(_StreamCreation)
 
 
+@lru_cache(maxsize=1024)
 def decode_stream_config(raw: bytes) -> ResolvedStreamConfig:
+    """A stream's configuration from its row; most streams of a basin share one."""
     return _stream_config.decode(raw)
 
 

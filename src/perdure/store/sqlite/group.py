@@ -10,6 +10,8 @@ it, clears the cache.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Final, cast
 
 import apsw
@@ -53,9 +55,10 @@ _BLOCK_INSERTS: Final = {n: _BLOCK_SQL + _rows(n, _BLOCK_COLUMNS) for n in _CHUN
 _STATE_UPSERTS: Final = {n: _STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFLICT for n in _CHUNKS}
 
 _LOAD: Final = (
-    "SELECT s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point, "
+    "SELECT stream_id, s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, "
+    "t.trim_point, "
     "t.written_ms, t.kept_until_ms, t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) "
-    "WHERE stream_id = ?"
+    "WHERE stream_id IN (SELECT value FROM json_each(?))"
 )
 
 
@@ -75,13 +78,14 @@ class Known(Struct, gc=False):
     sweep_due_ms: int | None
 
 
-def load_known(connection: apsw.Connection, stream_id: StreamId) -> Known | None:
-    """The stream as it is in the database, or None if this incarnation is gone."""
-    for row in connection.execute(_LOAD, (stream_id,)):
-        config, cipher, deleted, tail, last, token, trim_point, written, kept, due = cast(
-            tuple[bytes, str | None, int, int, int, str, int, int, int, int | None], row
+def load_known(connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> dict[StreamId, Known]:
+    """The streams as they are in the database, without those whose incarnation is gone."""
+    found: dict[StreamId, Known] = {}
+    for row in connection.execute(_LOAD, (json.dumps(list(stream_ids)),)):
+        stream_id, config, cipher, deleted, tail, last, token, trim_point, written, kept, due = cast(
+            tuple[int, bytes, str | None, int, int, int, str, int, int, int, int | None], row
         )
-        return Known(
+        found[StreamId(stream_id)] = Known(
             config=decode_stream_config(config),
             cipher=None if cipher is None else Cipher(cipher),
             deleted=bool(deleted),
@@ -90,7 +94,7 @@ def load_known(connection: apsw.Connection, stream_id: StreamId) -> Known | None
             kept_until_ms=kept,
             sweep_due_ms=due,
         )
-    return None
+    return found
 
 
 class StateCache:
@@ -109,12 +113,15 @@ class StateCache:
             self._version = data_version
 
     def get(self, connection: apsw.Connection, stream_id: StreamId) -> Known | None:
-        known = self._known.get(stream_id)
-        if known is None:
-            known = load_known(connection, stream_id)
-            if known is not None:
-                self._known[stream_id] = known
-        return known
+        if stream_id not in self._known:
+            self._known.update(load_known(connection, [stream_id]))
+        return self._known.get(stream_id)
+
+    def prepare(self, connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> None:
+        """Load what is missing of these streams at once; after another process has written, that is all of them."""
+        missing = [stream_id for stream_id in stream_ids if stream_id not in self._known]
+        if len(missing) > 1:
+            self._known.update(load_known(connection, missing))
 
     def forget(self, stream_id: StreamId) -> None:
         self._known.pop(stream_id, None)

@@ -316,6 +316,7 @@ class Writer:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         self._cache.validate(connection.execute("PRAGMA data_version").get)
+        self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, _Append)})
         outcomes: list[_Outcome] = []
         ended: dict[Lane, PerdureError] = {}
         for item in items:
