@@ -30,12 +30,13 @@ from . import readers as queries
 from .checkpoint import Checkpointer
 from .files import OpenFiles
 from .readers import Readers
+from .schema import PAGE_BYTES
 from .segments import LARGE_BYTES
 from .sweeper import Sweeper
 from .watcher import Watcher
 from .writer import Committed, Writer
 
-_PAGES_A_BLOCK: Final = 3 * 8192
+_PAGES_A_BLOCK: Final = 3 * PAGE_BYTES
 """What a commit of one small block writes besides its body: a leaf, an index page and a state page."""
 
 

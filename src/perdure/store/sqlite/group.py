@@ -56,8 +56,7 @@ _STATE_UPSERTS: Final = {n: _STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFL
 
 _LOAD: Final = (
     "SELECT stream_id, s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, "
-    "t.trim_point, "
-    "t.written_ms, t.kept_until_ms, t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) "
+    "t.trim_point, t.written_ms, t.kept_until_ms, t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) "
     "WHERE stream_id IN (SELECT value FROM json_each(?))"
 )
 
