@@ -19,7 +19,9 @@
     ├── StoreFailure                 the store could not do it: outcome unknown unless it says otherwise
     │   ├── StorageFailed              the disk or database failed
     │   ├── StorageFull                no space left; nothing was written
+    │   ├── RequestTimeout             the request took too long to arrive or to be answered
     │   └── Unavailable                the store is closing, or the stream went away
+    │       └── ServerDraining           the server is about to stop; nothing was done
     ├── TransportError               no answer: .may_have_applied
     ├── ProtocolViolation            the peer broke the format: drop the connection
     │   ├── FrameTooLarge, TruncatedFrame
@@ -259,6 +261,18 @@ class Unavailable(StoreFailure):
     """The store is closed or closing, or the stream went away underneath."""
 
     code = "unavailable"
+
+
+class ServerDraining(Unavailable):
+    """The server is about to stop and takes nothing new; another one, or the same one later, will."""
+
+    code = "server_draining"
+
+
+class RequestTimeout(StoreFailure):
+    """The request took longer to arrive, or to be answered, than the server waits."""
+
+    code = "request_timeout"
 
 
 class TransportError(PerdureError):

@@ -1,0 +1,152 @@
+"""The S2 v1 API as an ASGI application.
+
+A request goes through here once: route, access, names, handler, answer. Handlers raise what `perdure.errors` has and
+know nothing of HTTP beyond their own bodies.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..errors import AuthenticationFailed, BadRequest, Invalid, PerdureError, RateLimited, ServerDraining
+from ..store.service import StreamStore
+from ..wire import headers
+from ..wire.compression import Compression, compress
+from ..wire.errors_json import encode_error
+from ..wire.media import response_coding
+from . import cors
+from .asgi import HeaderPairs, Receive, Scope, Send
+from .basin_host import basin_of
+from .context import Context, ServerSettings
+from .endpoints import ENDPOINTS, Endpoint
+from .request import ClientGone, Request, UnknownCoding
+from .response import Channel, Response, Session
+from .routes import Match, Routes, WrongMethod, decode_segment
+
+logger: Final = logging.getLogger("perdure.server")
+
+MIN_COMPRESSED_BYTES: Final = 1024
+"""Smaller answers go out as they are (store API, section 2.8)."""
+
+_NOT_FOUND: Final = Response(404)
+_UNSUPPORTED_CODING: Final = Response(415)
+
+
+class ServerApp:
+    """The application: call it as ASGI, and `drain` it before its store is closed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._max_header_bytes = context.settings.limits.max_header_bytes
+        self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
+        self._draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _acknowledge_lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, self._settings.limits)
+        common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
+        try:
+            outcome = await self._answer(request, scope)
+        except ClientGone:
+            return
+        if isinstance(outcome, Response):
+            await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
+        else:
+            await outcome.run(Channel(receive, send, common))
+
+    async def _answer(self, request: Request, scope: Scope) -> Response | Session:
+        try:
+            return await self._dispatch(request, scope)
+        except PerdureError as exc:
+            return error_response(exc)
+        except UnknownCoding:
+            return _UNSUPPORTED_CODING
+        except ClientGone:
+            raise
+        except Exception:
+            logger.exception("answering %s %s failed", request.method, scope["path"])
+            return error_response(PerdureError("internal error"))
+
+    async def _dispatch(self, request: Request, scope: Scope) -> Response | Session:
+        raw_path: bytes = scope["raw_path"]
+        found = self._routes.find(request.method, raw_path)
+        if not isinstance(found, Match):
+            if request.method == "OPTIONS" and self._settings.cors:
+                return cors.preflight(
+                    request.header(headers.ACCESS_CONTROL_REQUEST_METHOD),
+                    request.header(headers.ACCESS_CONTROL_REQUEST_HEADERS),
+                )
+            if isinstance(found, WrongMethod):
+                return Response(405, extra=((headers.ALLOW, ",".join(found.allowed).encode()),))
+            return _NOT_FOUND
+        endpoint = found.endpoint
+        if request.header_bytes + len(raw_path) > self._max_header_bytes:
+            raise BadRequest(f"the request's header fields exceed {self._max_header_bytes} bytes", "bad_header")
+        if self._draining and not endpoint.public:
+            raise ServerDraining("the server is about to stop; try again")
+        if endpoint.in_basin:
+            request.basin = basin_of(
+                request.header(headers.S2_BASIN), request.header(headers.HOST), self._settings.basin_domain
+            )
+        if found.names:
+            request.names = tuple(_checked(endpoint, index, segment) for index, segment in enumerate(found.names))
+        return await endpoint.handler(self._context, request)
+
+    def start_draining(self) -> None:
+        """Refuse what is new from now on; sessions are told that a reconnect is advised, and end."""
+        self._draining = True
+
+
+def create_app(store: StreamStore, settings: ServerSettings | None = None) -> ServerApp:
+    """The application over `store`, which stays its caller's to close."""
+    return ServerApp(Context(store=store, settings=settings or ServerSettings()))
+
+
+def _checked(endpoint: Endpoint, index: int, segment: bytes) -> str:
+    kind = endpoint.names[index]
+    try:
+        return kind.check(decode_segment(segment, kind.value))
+    except Invalid as exc:
+        raise BadRequest(exc.message, "bad_path") from None
+
+
+def error_response(error: PerdureError) -> Response:
+    """The answer that tells of `error` (store API, section 9)."""
+    status, body = encode_error(error)
+    extra: HeaderPairs = ()
+    if isinstance(error, RateLimited) and error.retry_after_ms is not None:
+        extra = ((headers.RETRY_AFTER_MS, str(error.retry_after_ms).encode()),)
+    elif isinstance(error, AuthenticationFailed):
+        extra = ((headers.WWW_AUTHENTICATE, b"Bearer"),)
+    return Response.json(body, status=status, extra=extra)
+
+
+async def _send(send: Send, response: Response, common: HeaderPairs, accepted: bytes | None) -> None:
+    body = response.body
+    fields = [*common, *response.extra]
+    if response.content_type is not None:
+        fields.append((headers.CONTENT_TYPE, response.content_type))
+        if len(body) >= MIN_COMPRESSED_BYTES and accepted is not None:
+            coding = response_coding(accepted)
+            if coding is not Compression.NONE:
+                body = compress(body, coding)
+                fields.append((headers.CONTENT_ENCODING, coding.value.encode()))
+                fields.append((headers.VARY, headers.ACCEPT_ENCODING))
+    fields.append((headers.CONTENT_LENGTH, str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _acknowledge_lifespan(receive: Receive, send: Send) -> None:
+    """The application starts and ends nothing of its own: whoever made it opens and closes the store."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,18 @@
+"""Whether the server can serve."""
+
+from __future__ import annotations
+
+from ..errors import PerdureError
+from ..wire import headers
+from .context import Context
+from .request import Request
+from .response import Response
+
+
+async def health(context: Context, request: Request) -> Response:
+    """`OK`, or 503 with the reason when the store does not answer."""
+    try:
+        await context.store.list_basins(limit=1)
+    except PerdureError as exc:
+        return Response(503, exc.message.encode(), headers.PLAIN_TEXT)
+    return Response(200, b"OK", headers.PLAIN_TEXT)

@@ -1,0 +1,77 @@
+"""What the server bears from its clients, each number said once.
+
+What the protocol fixes for everybody (batches, frames, bodies) is in `perdure.model.limits`; these are this server's
+own, and all of them can be set.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from ..errors import UsageError
+from ..model.limits import MAX_BATCH_BYTES, MAX_BODY_BYTES
+
+MIN_INFLIGHT_APPEND_BYTES: Final = MAX_BATCH_BYTES
+"""A batch of the largest size must be admissible."""
+
+MIN_STREAMS_PER_CONNECTION: Final = 100
+"""The TypeScript SDK opens this many HTTP/2 streams on a connection without looking (store API, section 2.2)."""
+
+
+class ServerLimits(Struct, frozen=True, kw_only=True):
+    """Bounds against abuse, for one worker process unless they say otherwise.
+
+    Raises `UsageError` when they make no sense.
+    """
+
+    max_body_bytes: int = MAX_BODY_BYTES
+    """A unary request's body, compressed and decompressed alike."""
+
+    max_header_bytes: int = 64 * 1024
+    """Names and values of one request's header fields, and as much again for its path and query."""
+
+    max_inflight_append_bytes: int = 128 * 1024 * 1024
+    """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it."""
+
+    max_sessions: int = 20_000
+    """Append and read sessions (SSE included) at a time; the next one is told to come back (429)."""
+
+    max_sessions_per_connection: int = 128
+    """Sessions on one HTTP/2 connection; more would be refused by its own limit of streams a little later."""
+
+    max_streams_per_connection: int = 256
+    """HTTP/2 streams at a time on one connection, which the connection's settings advertise."""
+
+    body_timeout_secs: float = 30.0
+    """How long a unary request's body may take to arrive; then 408."""
+
+    stall_timeout_secs: float = 60.0
+    """How long a session's client may take nothing of what is sent to it; then its connection is closed."""
+
+    header_timeout_secs: float = 30.0
+    """How long a connection may take for the head of a request, and stay idle between two (HTTP/1.1)."""
+
+    drain_secs: float = 10.0
+    """How long running requests may take to end once the server was told to stop."""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_body_bytes", 1024),
+            ("max_header_bytes", 8 * 1024),
+            ("max_inflight_append_bytes", MIN_INFLIGHT_APPEND_BYTES),
+            ("max_sessions", 1),
+            ("max_sessions_per_connection", 1),
+            ("max_streams_per_connection", MIN_STREAMS_PER_CONNECTION),
+        ):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be more than 0 seconds, got {getattr(self, name)}")
+        if self.drain_secs < 0:
+            raise UsageError(f"drain_secs must not be negative, got {self.drain_secs}")
+
+
+DEFAULT_LIMITS: Final = ServerLimits()

@@ -1,0 +1,109 @@
+"""One request, as handlers see it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ..errors import BadRequest, RequestTimeout
+from ..wire import headers
+from ..wire.compression import Compression, decompress
+from .asgi import Receive, Scope
+from .limits import ServerLimits
+from .query import Query
+
+_CODINGS: Final = {
+    b"": Compression.NONE,
+    b"identity": Compression.NONE,
+    b"gzip": Compression.GZIP,
+    b"zstd": Compression.ZSTD,
+}
+
+
+class ClientGone(Exception):
+    """The client went away before its request was read; nobody is left to answer."""
+
+
+class UnknownCoding(Exception):
+    """The body has a coding that the server does not know: 415, with an empty body."""
+
+
+class Request:
+    """The parts of a request. `names` are the decoded names in its path, `basin` is set on `/streams…` routes."""
+
+    __slots__ = ("_headers", "_raw_query", "basin", "client", "limits", "method", "names", "receive")
+
+    def __init__(self, scope: Scope, receive: Receive, limits: ServerLimits) -> None:
+        pairs: list[tuple[bytes, bytes]] = scope["headers"]
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            fields = _joined(pairs)
+        self._headers: dict[bytes, bytes] = fields
+        self._raw_query: bytes = scope["query_string"]
+        self.receive: Receive = receive
+        self.limits: ServerLimits = limits
+        self.method: str = scope["method"]
+        self.client: tuple[str, int] | None = scope.get("client")
+        """Address and port of the peer: its connection, as long as that is open."""
+        self.names: tuple[str, ...] = ()
+        self.basin: str = ""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header field; the values of one that is given several times, joined by commas."""
+        return self._headers.get(name)
+
+    @property
+    def header_bytes(self) -> int:
+        """The size of all header fields, names and values, and of the query."""
+        fields = self._headers
+        return sum(map(len, fields)) + sum(map(len, fields.values())) + len(self._raw_query)
+
+    def query(self) -> Query:
+        return Query(self._raw_query)
+
+    async def body(self, code: str) -> bytes:
+        """The whole body, decompressed; `code` is that of the error for one that is too large or damaged.
+
+        Raises `BadRequest`, `RequestTimeout`, `UnknownCoding`, `ClientGone`.
+        """
+        coding = self._coding()
+        limit = self.limits.max_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.limits.body_timeout_secs):
+                while True:
+                    message = await self.receive()
+                    if message["type"] != "http.request":
+                        raise ClientGone
+                    part: bytes = message.get("body", b"")
+                    size += len(part)
+                    if size > limit:
+                        raise BadRequest(f"the body exceeds {limit} bytes", code)
+                    parts.append(part)
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            raise RequestTimeout(
+                f"the body did not arrive within {self.limits.body_timeout_secs:g} seconds; {size} bytes of it did"
+            ) from None
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if coding is Compression.NONE:
+            return body
+        return decompress(body, coding, limit=limit, code=code)
+
+    def _coding(self) -> Compression:
+        name = self._headers.get(headers.CONTENT_ENCODING)
+        if name is None:
+            return Compression.NONE
+        coding = _CODINGS.get(name.strip().lower())
+        if coding is None:
+            raise UnknownCoding
+        return coding
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        fields[name] = value if name not in fields else fields[name] + b", " + value
+    return fields

@@ -1,0 +1,109 @@
+"""One application on one listening socket, served by granian until it is stopped.
+
+The socket is handed in, so several processes can share it and a process can be replaced without a connection being
+refused in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Final
+
+from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.net import SocketHolder
+from granian.server.embed import Server
+from msgspec import Struct
+
+from .limits import DEFAULT_LIMITS, ServerLimits
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted; a crowd of clients comes back at once after a restart."""
+
+WINDOW_BYTES: Final = 8 * 1024 * 1024
+"""HTTP/2 flow control, per stream and per connection: several batches of a megabyte can be on their way."""
+
+MAX_HEAD_BYTES: Final = 512 * 1024
+"""What a connection buffers at most of a request's head. Where the application's own limit is lower, that answers."""
+
+
+class TlsFiles(Struct, frozen=True, kw_only=True):
+    """A certificate chain and its private key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class _SharedSocketServer(Server):
+    """granian's embedded server on a socket that is open already, as its own worker processes have it."""
+
+    def __init__(self, app: object, listener: socket.socket, **options: object) -> None:
+        super().__init__(app, **options)  # type: ignore[arg-type]  # the options of `Server`, spelled out below
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        self._shd = SocketHolder(self._listener.fileno())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host` and `port` (0: any free one). Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class Serving:
+    """A running server: `async with Serving(app, listener) as serving`. Leaving it stops the server."""
+
+    def __init__(
+        self,
+        app: object,
+        listener: socket.socket,
+        *,
+        limits: ServerLimits = DEFAULT_LIMITS,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self._server = _SharedSocketServer(
+            app,
+            listener,
+            interface=Interfaces.ASGINL,
+            log_enabled=False,
+            websockets=False,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(limits.header_timeout_secs * 1000), max_buffer_size=MAX_HEAD_BYTES
+            ),
+            http2_settings=HTTP2Settings(
+                initial_connection_window_size=WINDOW_BYTES,
+                initial_stream_window_size=WINDOW_BYTES,
+                max_concurrent_streams=limits.max_streams_per_connection,
+                max_headers_size=MAX_HEAD_BYTES,
+            ),
+            ssl_cert=tls.certificate if tls else None,
+            ssl_key=tls.key if tls else None,
+            ssl_protocol_min=SSLProtocols.tls12,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Serving:
+        self._task = asyncio.create_task(self._server.serve(), name="perdure-server")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Wait until the server has ended, for as long as it runs."""
+        assert self._task is not None, "entered before it is waited for"
+        await self._task
