@@ -15,13 +15,15 @@
     │   ├── Invalid                    well formed, but against a rule
     │   ├── BadRequest                 malformed: .code says which part
     │   ├── DecryptionFailed, AuthenticationFailed, PermissionDenied, NotImplementedByServer
-    │   └── RateLimited                .retry_after_ms
+    │   ├── RateLimited                .retry_after_ms
+    │   └── UnknownRejection           a server's answer 4xx with a code that we do not know
     ├── StoreFailure                 the store could not do it: outcome unknown unless it says otherwise
     │   ├── StorageFailed              the disk or database failed
     │   ├── StorageFull                no space left; nothing was written
     │   ├── RequestTimeout             the request took too long to arrive or to be answered
-    │   └── Unavailable                the store is closing, or the stream went away
-    │       └── ServerDraining           the server is about to stop; nothing was done
+    │   ├── Unavailable                the store is closing, or the stream went away
+    │   │   └── ServerDraining           the server is about to stop; nothing was done
+    │   └── UnknownFailure             a server's answer 5xx or 408 with a code that we do not know
     ├── TransportError               no answer: .may_have_applied
     ├── ProtocolViolation            the peer broke the format: drop the connection
     │   ├── FrameTooLarge, TruncatedFrame
@@ -81,6 +83,13 @@ CODES: Final[dict[str, CodeFacts]] = {
     "unavailable": CodeFacts(503, True, False),
     "upstream_timeout": CodeFacts(504, True, False),
 }
+
+
+UNKNOWN_CODE: Final = "unknown"
+"""The code of an error that came without one, such as a proxy's."""
+
+RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Which answers are worth a retry where the code tells nothing (store API, section 10.2)."""
 
 
 class PerdureError(Exception):
@@ -239,6 +248,31 @@ class RateLimited(RequestRejected):
         self.retry_after_ms = retry_after_ms
 
 
+class _UnknownAnswer(PerdureError):
+    """What a server said with a code that is not in `CODES`, or that contradicts its status: the status decides."""
+
+    def __init__(self, message: str, *, status: int, code: str = UNKNOWN_CODE) -> None:
+        super().__init__(message)
+        self.code = code
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def retry_is_safe(self) -> bool:
+        return self._status in RETRYABLE_STATUSES
+
+    @property
+    def has_no_side_effects(self) -> bool:
+        return False
+
+
+class UnknownRejection(_UnknownAnswer, RequestRejected):
+    """The server said no for a reason that this version does not know; `code` and `status` are the server's."""
+
+
 class StoreFailure(PerdureError):
     """The store could not do what was asked; whether it was applied is unknown unless a subclass says."""
 
@@ -273,6 +307,10 @@ class RequestTimeout(StoreFailure):
     """The request took longer to arrive, or to be answered, than the server waits."""
 
     code = "request_timeout"
+
+
+class UnknownFailure(_UnknownAnswer, StoreFailure):
+    """The server failed for a reason that this version does not know; `code` and `status` are the server's."""
 
 
 class TransportError(PerdureError):

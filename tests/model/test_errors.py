@@ -38,6 +38,9 @@ def test_every_error_has_a_code_of_the_table() -> None:
         (errors.TransportError("x", may_have_applied=True), "unavailable", 503, True, False),
         (errors.TransportError("x", may_have_applied=False), "unavailable", 503, True, True),
         (errors.SessionClosed("x"), "invalid", 422, False, True),
+        (errors.UnknownRejection("x", status=418), "unknown", 418, False, False),
+        (errors.UnknownRejection("x", status=429, code="slow_down"), "slow_down", 429, True, False),
+        (errors.UnknownFailure("x", status=502), "unknown", 502, True, False),
     ],
 )
 def test_the_promises_of_an_error(
@@ -58,6 +61,7 @@ def test_the_promises_of_an_error(
         errors.TransportError("x", may_have_applied=True),
         errors.FrameTooLarge(5, 4),
         errors.TruncatedFrame(3),
+        errors.UnknownFailure("x", status=502, code="y"),
         errors.StreamNotFound("x"),
     ],
 )
