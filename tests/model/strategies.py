@@ -1,8 +1,20 @@
 """Arbitrary values of the model."""
 
+from datetime import UTC, datetime
+
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
+from perdure.model.access_tokens import (
+    AccessTokenInfo,
+    AccessTokenScope,
+    ExactName,
+    NamePrefix,
+    Operation,
+    PermittedOperationGroups,
+    ReadWritePermissions,
+    ResourceSet,
+)
 from perdure.model.configs import (
     BasinConfig,
     BasinReconfiguration,
@@ -84,3 +96,34 @@ def basin_reconfigurations() -> st.SearchStrategy[BasinReconfiguration]:
         unset | st.booleans(),
         unset | st.booleans(),
     )
+
+
+def resource_sets(names: st.SearchStrategy[str]) -> st.SearchStrategy[ResourceSet | None]:
+    """Sets of names, in which `names` are the exact names and the prefixes."""
+    return st.one_of(st.none(), st.builds(ExactName, names), st.builds(NamePrefix, names))
+
+
+_HALVES = st.builds(ReadWritePermissions, st.booleans(), st.booleans())
+
+
+def token_scopes(
+    basins: st.SearchStrategy[str], streams: st.SearchStrategy[str], access_tokens: st.SearchStrategy[str]
+) -> st.SearchStrategy[AccessTokenScope]:
+    return st.builds(
+        AccessTokenScope,
+        resource_sets(basins),
+        resource_sets(streams),
+        resource_sets(access_tokens),
+        st.builds(PermittedOperationGroups, _HALVES, _HALVES, _HALVES),
+        st.lists(st.sampled_from(Operation), max_size=5, unique=True).map(tuple),
+    )
+
+
+def token_infos(
+    ids: st.SearchStrategy[str],
+    scopes: st.SearchStrategy[AccessTokenScope],
+    *,
+    latest: datetime = datetime(2100, 1, 1),  # Hypothesis wants it without a zone
+) -> st.SearchStrategy[AccessTokenInfo]:
+    times = st.datetimes(datetime(2000, 1, 1), latest, timezones=st.just(UTC))
+    return st.builds(AccessTokenInfo, ids, scopes, st.none() | times, st.booleans())

@@ -5,6 +5,7 @@ An engine takes part by an entry in `tests.store.stores`.
 
 import asyncio
 import gc
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -19,6 +20,7 @@ from perdure.errors import (
     StreamNotFound,
     Unavailable,
 )
+from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, ExactName, NamePrefix, Operation
 from perdure.model.batches import AppendAck
 from perdure.model.configs import (
     BasinConfig,
@@ -32,7 +34,8 @@ from perdure.model.limits import MAX_BATCH_BYTES, MAX_U64
 from perdure.model.positions import StreamPosition
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
-from perdure.store import catalogue
+from perdure.store import access_tokens, catalogue
+from perdure.store.access_tokens import AccessTokenEntry, hash_secret
 from perdure.store.catalogue import BasinEntry, StreamChange, StreamEntry, StreamId
 from perdure.store.engine import Engine, Lane
 from perdure.store.hub import MAILBOX_BLOCKS
@@ -720,6 +723,92 @@ class CatalogueContract:
         assert await names("", "basin-1111", 2) == ["basin-11110", "basin-2222"]
 
 
+def token_entry(token_id: str, *, secret: str = "", expires_at: datetime | None = None) -> AccessTokenEntry:
+    info = AccessTokenInfo(token_id, AccessTokenScope(ops=(Operation.READ,)), expires_at)
+    return AccessTokenEntry(info, hash_secret((secret or f"secret of {token_id}").encode()))
+
+
+async def put_token(engine: Engine, entry: AccessTokenEntry) -> AccessTokenEntry | None:
+    """Issue as it is, if there is none of this id."""
+    return await engine.change_access_token(
+        entry.info.id, lambda existing: access_tokens.issue(existing, entry.info, None, entry.secret_hash, NOW)
+    )
+
+
+class AccessTokenContract:
+    async def test_a_token_is_found_by_its_hash(self, store: Store, engine: Engine) -> None:
+        scope = AccessTokenScope(
+            NamePrefix(""), ExactName("a/ü"), None, ops=(Operation.APPEND, Operation.READ, Operation.LIST_BASINS)
+        )
+        info = AccessTokenInfo("t", scope, NOW.replace(microsecond=1), auto_prefix_streams=True)
+        entry = AccessTokenEntry(info, hash_secret(b"a"))
+        assert await engine.change_access_token("t", lambda existing: entry) == entry
+        other = token_entry("other")
+        await put_token(engine, other)
+        assert await engine.find_access_tokens([entry.secret_hash]) == (entry,)
+        assert await engine.find_access_tokens([hash_secret(b"unknown")]) == ()
+        assert await engine.find_access_tokens([]) == ()
+        wanted = [hash_secret(b"unknown"), entry.secret_hash, other.secret_hash]
+        async with opened(store) as another:
+            found = await another.find_access_tokens(wanted)
+        assert sorted(e.info.id for e in found) == ["other", "t"]
+
+    async def test_a_removed_token_is_gone(self, store: Store) -> None:
+        async with opened(store) as one, opened(store) as two:
+            entry = token_entry("t")
+            await put_token(one, entry)
+            assert await two.change_access_token("t", lambda _: None) is None
+            assert await one.find_access_tokens([entry.secret_hash]) == ()
+            assert await one.list_access_tokens("", "", 10) == ()
+            assert await one.change_access_token("t", lambda existing: existing) is None
+            assert await put_token(one, entry) == entry
+
+    async def test_a_replaced_token_has_its_new_hash_alone(self, engine: Engine) -> None:
+        old, new = token_entry("t", secret="old"), token_entry("t", secret="new")
+        await put_token(engine, old)
+        await engine.change_access_token("t", lambda _: new)
+        assert await engine.find_access_tokens([old.secret_hash, new.secret_hash]) == (new,)
+
+    async def test_a_refused_change_leaves_the_token(self, engine: Engine) -> None:
+        entry = token_entry("t")
+        await put_token(engine, entry)
+        with pytest.raises(ResourceExists):
+            await put_token(engine, token_entry("t", secret="another"))
+        assert await engine.list_access_tokens("", "", 10) == (entry,)
+
+    async def test_one_of_many_issues_wins(self, store: Store) -> None:
+        async with opened(store) as one, opened(store) as two:
+            entries = [token_entry("t", secret=str(n)) for n in range(10)]
+            results = await asyncio.gather(
+                *[put_token((one, two)[n % 2], entry) for n, entry in enumerate(entries)], return_exceptions=True
+            )
+            (winner,) = [result for result in results if isinstance(result, AccessTokenEntry)]
+            assert sum(isinstance(result, ResourceExists) for result in results) == 9
+            assert await one.find_access_tokens([entry.secret_hash for entry in entries]) == (winner,)
+
+    async def test_tokens_are_listed_by_the_bytes_of_their_ids(self, engine: Engine) -> None:
+        for token_id in ("b", "é", "a/c", "\U0001f600", "\uffff", "a", "ab", "a/b", "A"):
+            await put_token(engine, token_entry(token_id))
+
+        async def ids(prefix: str, start_after: str, limit: int) -> list[str]:
+            return [entry.info.id for entry in await engine.list_access_tokens(prefix, start_after, limit)]
+
+        assert await ids("", "", 100) == ["A", "a", "a/b", "a/c", "ab", "b", "é", "\uffff", "\U0001f600"]
+        assert await ids("a/", "", 100) == ["a/b", "a/c"]
+        assert await ids("a", "a/b", 1) == ["a/c"]
+        assert await ids("a", "b", 100) == []
+        assert await ids("%", "", 100) == []
+
+    async def test_what_is_in_force_or_expired_lately_is_never_forgotten(self, store: Store, engine: Engine) -> None:
+        now = datetime.fromtimestamp(store.clock.now_ms() / 1000, UTC)
+        kept = [token_entry("kept-0"), token_entry("kept-1", expires_at=now - timedelta(hours=23))]
+        for entry in kept:
+            await engine.change_access_token(entry.info.id, lambda _, entry=entry: entry)  # type: ignore[misc]  # bound
+        for number in range(50):
+            await put_token(engine, token_entry(f"x{number}"))
+        assert await engine.list_access_tokens("kept", "", 10) == tuple(kept)
+
+
 class FollowingContract:
     async def test_a_follower_is_handed_every_block(self, engine: Engine) -> None:
         stream, other = await make_stream(engine), await make_stream(engine, "other")
@@ -831,6 +920,9 @@ class ClosingContract:
             engine.stream(BASIN, "s"),
             engine.list_basins("", "", 1),
             engine.list_streams(BASIN, "", "", 1),
+            engine.find_access_tokens([b""]),
+            engine.list_access_tokens("", "", 1),
+            put_token(engine, token_entry("t")),
             make_basin(engine, "other-basin"),
             delete_stream(engine),
         ):
@@ -862,6 +954,7 @@ class EngineContract(
     TimestampSearchContract,
     DeletionContract,
     CatalogueContract,
+    AccessTokenContract,
     FollowingContract,
     ClosingContract,
 ):

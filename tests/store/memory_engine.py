@@ -8,13 +8,14 @@ again.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from perdure.errors import PerdureError, StreamDeletionPending, StreamNotFound, Unavailable
 from perdure.model.batches import AppendAck, AppendInput
+from perdure.store.access_tokens import AccessTokenEntry
 from perdure.store.catalogue import BasinChange, BasinEntry, BasinId, StreamChange, StreamEntry, StreamId, delete_stream
 from perdure.store.engine import BlockRange, Lane
 from perdure.store.hub import Hub
@@ -46,6 +47,7 @@ class MemoryDisk:
         self.basins: dict[str, BasinEntry] = {}
         self.rows: dict[StreamId, Row] = {}
         self.names: dict[tuple[str, str], StreamId] = {}
+        self.access_tokens: dict[str, AccessTokenEntry] = {}
         self.engines: list[MemoryEngine] = []
         self.last_id = 0
 
@@ -292,6 +294,33 @@ class MemoryEngine:
         for engine in self._disk.engines:
             engine.hub.nudge([entry.stream_id])
             engine._work.set()
+
+    # Access tokens
+
+    async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> tuple[AccessTokenEntry, ...]:
+        self._check()
+        return tuple(entry for entry in self._disk.access_tokens.values() if entry.secret_hash in secret_hashes)
+
+    async def list_access_tokens(self, prefix: str, start_after: str, limit: int) -> tuple[AccessTokenEntry, ...]:
+        self._check()
+        return _page(self._disk.access_tokens, prefix, start_after, limit)
+
+    async def change_access_token(
+        self, token_id: str, decide: Callable[[AccessTokenEntry | None], AccessTokenEntry | None]
+    ) -> AccessTokenEntry | None:
+        self._check()
+        tokens = self._disk.access_tokens
+        while True:
+            seen = tokens.get(token_id)
+            left = decide(seen)
+            await asyncio.sleep(0)
+            if tokens.get(token_id) is seen:
+                break
+        if left is not None:
+            tokens[token_id] = left
+        else:
+            tokens.pop(token_id, None)
+        return left
 
     def _purge(self) -> None:
         """What was deleted goes for good, and its name becomes free."""

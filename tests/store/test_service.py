@@ -6,19 +6,23 @@ from datetime import UTC, datetime
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from perdure.errors import (
+    AccessTokenNotFound,
     BadRequest,
     BasinDeletionPending,
     BasinNotFound,
     FencingTokenMismatch,
     Invalid,
+    PermissionDenied,
     ReadUnwritten,
     ResourceExists,
     SeqNumMismatch,
     StreamDeletionPending,
     StreamNotFound,
 )
+from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, NamePrefix, Operation
 from perdure.model.batches import AppendInput, ReadBatch
 from perdure.model.configs import (
     BasinConfig,
@@ -39,6 +43,7 @@ from perdure.model.positions import ReadStart, SeqNum, StreamPosition, TailOffse
 from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
+from perdure.store.access_tokens import hash_secret
 from perdure.store.engine import Engine
 from perdure.store.service import StreamStore, page_limit
 from tests.store.making import PATIENCE_SECONDS, batch, commands, eventually
@@ -755,3 +760,52 @@ async def test_a_name_that_was_forgotten_is_looked_up(engine: Engine) -> None:
             await service.append(BASIN, f"s{number}", batch("x"))
     for number in range(5):
         assert (await service.check_tail(BASIN, f"s{number}")).seq_num == 2
+
+
+READING = AccessTokenScope(NamePrefix(""), NamePrefix("a/"), ops=(Operation.READ,))
+
+
+class TestAccessTokens:
+    async def test_a_token_is_found_by_its_secret_which_is_kept_nowhere(self, service: StreamStore) -> None:
+        wanted = AccessTokenInfo("t", READING, auto_prefix_streams=True)
+        secret = await service.issue_access_token(wanted)
+        hashed = hash_secret(secret.encode())
+        assert await service.find_access_tokens([hashed, hash_secret(b"other")]) == {hashed: wanted}
+        assert secret not in repr(await service.list_access_tokens())
+
+    async def test_an_id_is_taken_until_it_is_revoked(self, service: StreamStore) -> None:
+        wanted = AccessTokenInfo("t", READING)
+        secret = await service.issue_access_token(wanted)
+        with pytest.raises(ResourceExists):
+            await service.issue_access_token(wanted)
+        await service.revoke_access_token("t")
+        assert await service.find_access_tokens([hash_secret(secret.encode())]) == {}
+        with pytest.raises(AccessTokenNotFound):
+            await service.revoke_access_token("t")
+        assert await service.issue_access_token(wanted) != secret
+
+    async def test_an_issuer_sets_the_bounds(self, service: StreamStore) -> None:
+        issuer = AccessTokenInfo("issuer", READING)
+        await service.issue_access_token(AccessTokenInfo("t", READING), issuer)
+        with pytest.raises(PermissionDenied):
+            await service.issue_access_token(AccessTokenInfo("u", replace(READING, ops=(Operation.APPEND,))), issuer)
+        assert [token.id for token in (await service.list_access_tokens()).items] == ["t"]
+
+    async def test_pages_follow_each_other(self, service: StreamStore) -> None:
+        for number in range(5):
+            await service.issue_access_token(AccessTokenInfo(f"t{number}", READING))
+        await service.issue_access_token(AccessTokenInfo("other", READING))
+        first = await service.list_access_tokens(prefix="t", limit=3)
+        assert ([token.id for token in first.items], first.has_more) == (["t0", "t1", "t2"], True)
+        last = await service.list_access_tokens(prefix="t", start_after="t2", limit=2)
+        assert ([token.id for token in last.items], last.has_more) == (["t3", "t4"], False)
+        assert not (await service.list_access_tokens(prefix="t", start_after="t4")).items
+
+    @pytest.mark.parametrize("token_id", ["", "x" * 97, ".", ".."])
+    async def test_a_bad_id_is_refused(self, service: StreamStore, token_id: str) -> None:
+        for call in (
+            service.issue_access_token(AccessTokenInfo(token_id, READING)),
+            service.revoke_access_token(token_id),
+        ):
+            with pytest.raises(Invalid, match="access token id"):
+                await call

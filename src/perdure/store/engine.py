@@ -19,13 +19,14 @@ One suite (`tests/store/engine_suite.py`) checks every engine against it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from ..errors import PerdureError
 from ..model.batches import AppendAck, AppendInput
+from .access_tokens import AccessTokenEntry
 from .catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
 from .hub import Hub
 from .sequencing import Block, StreamState
@@ -122,5 +123,23 @@ class Engine(Protocol):
         """Run `decide` on the stream and write what it says, as one transaction.
 
         An entry whose `deleted_at` becomes set gets the terminal trim in the same transaction.
+        """
+        ...
+
+    # Access tokens --------------------------------------------------------------------------------
+
+    async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> tuple[AccessTokenEntry, ...]:
+        """The tokens with these hashes, in no particular order; a hash that no token has is left out."""
+        ...
+
+    async def list_access_tokens(self, prefix: str, start_after: str, limit: int) -> tuple[AccessTokenEntry, ...]: ...
+
+    async def change_access_token(
+        self, token_id: str, decide: Callable[[AccessTokenEntry | None], AccessTokenEntry | None]
+    ) -> AccessTokenEntry | None:
+        """Run `decide` on the token and write what it says, None for no token, as one transaction.
+
+        `decide` must be pure: an engine may run it more than once. An engine may remove tokens that are
+        `access_tokens.is_forgettable` at any time.
         """
         ...

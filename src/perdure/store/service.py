@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from ..errors import BadRequest, BasinNotFound, StreamNotFound
+from ..model.access_tokens import AccessTokenInfo
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
     BasinConfig,
@@ -23,6 +24,8 @@ from ..model.configs import (
 )
 from ..model.limits import MAX_PAGE_ITEMS, MAX_READ_BYTES, MAX_READ_RECORDS, MAX_WAIT_SECS
 from ..model.names import (
+    check_access_token_id,
+    check_access_token_prefix,
     check_basin_name,
     check_basin_prefix,
     check_request_token,
@@ -32,7 +35,7 @@ from ..model.names import (
 from ..model.positions import StreamPosition
 from ..model.reads import ReadLimits, ReadRequest
 from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
-from . import catalogue
+from . import access_tokens, catalogue
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
 from .read_session import ReadSession
@@ -264,6 +267,39 @@ class StreamStore:
                     return ReadBatch(tuple(r for b in caught_up for r in b.records), None) if caught_up else batch
                 caught_up.append(batch)
             return ReadBatch(tuple(record for batch in caught_up for record in batch.records))
+
+    # Access tokens --------------------------------------------------------------------------------
+
+    async def list_access_tokens(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Page[AccessTokenInfo]:
+        """One page of tokens in order of their ids; those that expired a while ago may be missing."""
+        check_access_token_prefix(prefix)
+        check_access_token_prefix(start_after, "start_after")
+        size = page_limit(limit)
+        entries, more = _page(await self._engine.list_access_tokens(prefix, start_after, size + 1), size)
+        return Page(tuple(entry.info for entry in entries), more)
+
+    async def issue_access_token(self, wanted: AccessTokenInfo, issuer: AccessTokenInfo | None = None) -> str:
+        """Issue a token and give its secret, which is kept nowhere. Raises what `access_tokens.issue` raises."""
+        check_access_token_id(wanted.id)
+        now = self._now()
+        secret = access_tokens.new_secret()
+        secret_hash = access_tokens.hash_secret(secret.encode())
+        await self._engine.change_access_token(
+            wanted.id, lambda existing: access_tokens.issue(existing, wanted, issuer, secret_hash, now)
+        )
+        return secret
+
+    async def revoke_access_token(self, token_id: str) -> None:
+        """Make the token's secret worthless. Raises `AccessTokenNotFound`."""
+        check_access_token_id(token_id)
+        await self._engine.change_access_token(token_id, lambda existing: access_tokens.revoke(existing, token_id))
+
+    async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> dict[bytes, AccessTokenInfo]:
+        """The tokens that have these hashes (`access_tokens.hash_secret`), expired ones included, by hash."""
+        entries = await self._engine.find_access_tokens(secret_hashes)
+        return {entry.secret_hash: entry.info for entry in entries}
 
     # Finding streams ------------------------------------------------------------------------------
 

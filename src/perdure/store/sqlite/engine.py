@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,10 +20,12 @@ import apsw
 
 from ...errors import Unavailable, UsageError
 from ...model.batches import AppendAck, AppendInput
+from ..access_tokens import AccessTokenEntry
 from ..catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
 from ..engine import BlockRange, Lane
 from ..hub import Hub
 from ..sequencing import Block, StreamState
+from . import access_token_rows as tokens
 from . import catalogue_jobs as jobs
 from . import catalogue_rows as rows
 from . import readers as queries
@@ -234,6 +236,24 @@ class SqliteEngine:
     ) -> StreamChange:
         self._check()
         return await self._writer.submit(partial(jobs.change_stream, basin, name, decide))
+
+    # Access tokens --------------------------------------------------------------------------------
+
+    async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> tuple[AccessTokenEntry, ...]:
+        self._check()
+        return await self._readers.submit(lambda connection: tokens.find_access_tokens(connection, secret_hashes))
+
+    async def list_access_tokens(self, prefix: str, start_after: str, limit: int) -> tuple[AccessTokenEntry, ...]:
+        self._check()
+        return await self._readers.submit(
+            lambda connection: tokens.list_access_tokens(connection, prefix, start_after, limit)
+        )
+
+    async def change_access_token(
+        self, token_id: str, decide: Callable[[AccessTokenEntry | None], AccessTokenEntry | None]
+    ) -> AccessTokenEntry | None:
+        self._check()
+        return await self._writer.submit(partial(tokens.change_access_token, token_id, decide))
 
     def _check(self) -> None:
         if self._forked:

@@ -1,0 +1,120 @@
+"""What access tokens permit (store API, section 8.1)."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.model.access_tokens import (
+    ACCOUNT_GROUP,
+    BASIN_GROUP,
+    EVERYTHING,
+    STREAM_GROUP,
+    AccessTokenInfo,
+    AccessTokenScope,
+    ExactName,
+    NamePrefix,
+    Operation,
+    PermittedOperationGroups,
+    ReadWritePermissions,
+    ResourceSet,
+    is_subset,
+    without_nothing,
+)
+from tests.model.strategies import resource_sets
+
+short_names = st.text("ab", max_size=3)
+NOW = datetime(2025, 5, 1, tzinfo=UTC)
+
+
+def names_in(names: ResourceSet | None, universe: list[str]) -> set[str]:
+    return {name for name in universe if names is not None and name in names}
+
+
+class TestResourceSets:
+    @pytest.mark.parametrize(
+        ("names", "inside", "outside"),
+        [
+            (ExactName("abc"), ["abc"], ["", "ab", "abcd", "ABC"]),
+            (ExactName(""), [], ["", "a"]),
+            (NamePrefix("ab"), ["ab", "abc", "ab/c"], ["", "a", "b", "Ab"]),
+            (NamePrefix(""), ["a", "é", "a/b"], []),
+        ],
+    )
+    def test_what_is_in_a_set(self, names: ResourceSet, inside: list[str], outside: list[str]) -> None:
+        assert [name for name in inside if name not in names] == []
+        assert [name for name in outside if name in names] == []
+
+    def test_nothing_has_one_form(self) -> None:
+        assert without_nothing(ExactName("")) is None
+        assert without_nothing(None) is None
+        assert without_nothing(EVERYTHING) == EVERYTHING
+        assert without_nothing(ExactName("a")) == ExactName("a")
+
+    @given(inner=resource_sets(short_names), outer=resource_sets(short_names))
+    def test_a_subset_holds_no_other_names(self, inner: ResourceSet | None, outer: ResourceSet | None) -> None:
+        # Longer than every prefix that is drawn, so that a prefix shows all of its names' beginnings.
+        universe = [""] + [f"{a}{b}{c}{d}" for a in "ab" for b in "ab" for c in ("", "a", "b") for d in ("", "a", "b")]
+        universe += ["a", "b", "c"]
+        assert is_subset(inner, outer) == (names_in(inner, universe) <= names_in(outer, universe))
+
+    @given(names=resource_sets(st.text(max_size=5)))
+    def test_everything_and_nothing(self, names: ResourceSet | None) -> None:
+        assert is_subset(names, EVERYTHING)
+        assert is_subset(names, names)
+        assert is_subset(None, names)
+        assert is_subset(ExactName(""), names)
+        assert is_subset(names, None) == (without_nothing(names) is None)
+
+
+class TestOperations:
+    def test_there_are_24_and_each_is_in_one_half_of_a_group(self) -> None:
+        halves = [half for group in (ACCOUNT_GROUP, BASIN_GROUP, STREAM_GROUP) for half in (group.read, group.write)]
+        assert len(Operation) == 24
+        assert sorted(operation for half in halves for operation in half) == sorted(Operation)
+
+    def test_what_is_permitted_is_the_union(self) -> None:
+        scope = AccessTokenScope(
+            op_groups=PermittedOperationGroups(basin=ReadWritePermissions(read=True)),
+            ops=(Operation.APPEND, Operation.LIST_STREAMS),
+        )
+        assert scope.operations == {
+            Operation.APPEND,
+            Operation.LIST_STREAMS,
+            Operation.GET_STREAM_CONFIG,
+            Operation.BASIN_METRICS,
+        }
+
+    def test_nothing_is_permitted_by_default(self) -> None:
+        assert AccessTokenScope().operations == frozenset()
+
+    def test_all_groups_permit_all_operations(self) -> None:
+        both = ReadWritePermissions(read=True, write=True)
+        assert AccessTokenScope(op_groups=PermittedOperationGroups(both, both, both)).operations == set(Operation)
+
+    def test_a_half_permits_itself_alone(self) -> None:
+        write = PermittedOperationGroups(stream=ReadWritePermissions(write=True))
+        assert AccessTokenScope(op_groups=write).operations == {Operation.APPEND, Operation.TRIM, Operation.FENCE}
+
+
+class TestTokens:
+    def test_a_token_is_valid_before_its_expiry(self) -> None:
+        token = AccessTokenInfo("t", AccessTokenScope(), expires_at=NOW)
+        assert not token.has_expired(NOW - timedelta(microseconds=1))
+        assert token.has_expired(NOW)
+        assert not AccessTokenInfo("t", AccessTokenScope()).has_expired(NOW)
+
+    @pytest.mark.parametrize(
+        ("streams", "auto", "prefix"),
+        [
+            (NamePrefix("a/"), True, "a/"),
+            (NamePrefix("a/"), False, ""),
+            (NamePrefix(""), True, ""),
+            (ExactName("a/"), True, ""),
+            (None, True, ""),
+        ],
+    )
+    def test_the_prefix_is_that_of_the_streams(self, streams: ResourceSet | None, auto: bool, prefix: str) -> None:
+        token = AccessTokenInfo("t", AccessTokenScope(streams=streams), auto_prefix_streams=auto)
+        assert token.stream_prefix == prefix
