@@ -13,7 +13,7 @@ from typing import Final
 
 from granian.constants import Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
-from granian.net import SocketHolder
+from granian.net import SocketHolder  # type: ignore[attr-defined]  # not re-exported by its stub
 from granian.server.embed import Server
 from msgspec import Struct
 
@@ -45,7 +45,7 @@ class _SharedSocketServer(Server):
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
-        self._shd = SocketHolder(self._listener.fileno())
+        self._shd = SocketHolder(self._listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]  # as built
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -97,6 +97,9 @@ class Serving:
 
     async def __aenter__(self) -> Serving:
         self._task = asyncio.create_task(self._server.serve(), name="perdure-server")
+        await asyncio.sleep(0)  # its start is one step, and then it is known whether it failed
+        if self._task.done():
+            await self._task
         return self
 
     async def __aexit__(self, *exc: object) -> None:
