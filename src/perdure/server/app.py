@@ -90,6 +90,8 @@ class ServerApp:
             raise BadRequest(f"the request's header fields exceed {self._max_header_bytes} bytes", "bad_header")
         if self._draining and not endpoint.public:
             raise ServerDraining("the server is about to stop; try again")
+        if not endpoint.public:
+            request.store = self._context.store
         if endpoint.in_basin:
             request.basin = basin_of(
                 request.header(headers.S2_BASIN), request.header(headers.HOST), self._settings.basin_domain

@@ -11,6 +11,7 @@ from ..wire.compression import Compression, decompress
 from .asgi import Receive, Scope
 from .limits import ServerLimits
 from .query import Query
+from .served_store import ServedStore
 
 _CODINGS: Final = {
     b"": Compression.NONE,
@@ -29,9 +30,15 @@ class UnknownCoding(Exception):
 
 
 class Request:
-    """The parts of a request. `names` are the decoded names in its path, `basin` is set on `/streams…` routes."""
+    """The parts of a request.
 
-    __slots__ = ("_headers", "_raw_query", "basin", "client", "limits", "method", "names", "receive")
+    `names` are the decoded names in its path, `basin` is set on `/streams…` routes, and `store` on all that are not
+    public: it is the store as whoever sent the request may use it.
+    """
+
+    __slots__ = ("_headers", "_raw_query", "basin", "client", "limits", "method", "names", "receive", "store")
+
+    store: ServedStore
 
     def __init__(self, scope: Scope, receive: Receive, limits: ServerLimits) -> None:
         pairs: list[tuple[bytes, bytes]] = scope["headers"]
