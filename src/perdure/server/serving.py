@@ -7,6 +7,7 @@ refused in between.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,9 @@ class _SharedSocketServer(Server):
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
-        self._shd = SocketHolder(self._listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]  # as built
+        # The holder closes what it is given, so it is given a descriptor of its own: the listener stays its owner's.
+        own = os.dup(self._listener.fileno())
+        self._shd = SocketHolder(own, False, BACKLOG)  # type: ignore[call-arg,assignment]  # as built
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,69 @@
+"""A real server on a free port, in the test's own event loop, over a store on disk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import httpx
+
+from perdure.server import serving
+from perdure.server.app import ServerApp, create_app
+from perdure.server.context import ServerSettings
+from perdure.store.engine import Engine
+from perdure.store.service import StreamStore
+from perdure.store.sqlite import SqliteEngine
+
+BASIN = "test-basin"
+"""What `Running.in_basin` names."""
+
+CLIENT_TIMEOUT_SECS = 30.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs. `http` speaks HTTP/1.1 to it, with paths such as `/v1/basins`; it asks for no compression."""
+
+    url: str
+    port: int
+    http: httpx.AsyncClient
+    app: ServerApp
+    store: StreamStore
+    engine: Engine
+
+    def in_basin(self, basin: str = BASIN) -> httpx.AsyncClient:
+        """A client whose requests name `basin`; the caller closes it."""
+        return client(self.url, **{"s2-basin": basin})
+
+
+Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Running]]
+"""`async with serve(ServerSettings(…)) as server`: one more server over a directory of its own."""
+
+
+def client(url: str, **fields: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=url, headers={"accept-encoding": "identity", **fields}, timeout=CLIENT_TIMEOUT_SECS
+    )
+
+
+@asynccontextmanager
+async def running(
+    path: Path, settings: ServerSettings | None = None, *, tls: serving.TlsFiles | None = None
+) -> AsyncIterator[Running]:
+    """Open a store on the directory `path`, serve it, and stop and close both at the end."""
+    settings = settings or ServerSettings()
+    engine = await SqliteEngine.open(path)
+    try:
+        store = StreamStore(engine)
+        app = create_app(store, settings)
+        listener = serving.listen("127.0.0.1", 0)
+        with listener:
+            port: int = listener.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+            async with serving.Serving(app, listener, limits=settings.limits, tls=tls), client(url) as http:
+                yield Running(url, port, http, app, store, engine)
+    finally:
+        await engine.aclose()
