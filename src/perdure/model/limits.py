@@ -41,3 +41,9 @@ MAX_LOCATION_NAME_CHARS: Final = 64
 
 MAX_PAGE_ITEMS: Final = 1_000
 """Items of one page of a listing; a requested limit of 0 or above this means this."""
+
+MAX_METRICS_RANGE_SECS: Final = 30 * 86_400
+"""The longest time between the bounds of a metrics query."""
+
+MAX_METRICS_AHEAD_SECS: Final = 600
+"""An end this far in the future, or further, is refused."""

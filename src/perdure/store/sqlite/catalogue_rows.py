@@ -161,7 +161,7 @@ def put_stream(connection: apsw.Connection, basin_id: BasinId, entry: StreamEntr
     stored = get_stream(connection, entry.basin, entry.name)
     assert stored is not None, "a stream that was just written is there"
     connection.execute(
-        "INSERT INTO stream_state VALUES (?, 0, 0, '', 0, ?, 0, NULL) ON CONFLICT DO NOTHING",
+        "INSERT INTO stream_state VALUES (?, 0, 0, '', 0, ?, 0, NULL, 0) ON CONFLICT DO NOTHING",
         (stored.stream_id, now_ms),
     )
     return stored

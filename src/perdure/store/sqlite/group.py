@@ -36,15 +36,15 @@ _BLOCK_SQL: Final = (
 )
 _STATE_SQL: Final = (
     "INSERT INTO stream_state "
-    "(stream_id, tail, last_timestamp, fencing_token, trim_point, written_ms, kept_until_ms) VALUES "
+    "(stream_id, tail, last_timestamp, fencing_token, trim_point, written_ms, kept_until_ms, stored_bytes) VALUES "
 )
 _STATE_CONFLICT: Final = (
     " ON CONFLICT (stream_id) DO UPDATE SET tail = excluded.tail, last_timestamp = excluded.last_timestamp, "
     "fencing_token = excluded.fencing_token, trim_point = excluded.trim_point, written_ms = excluded.written_ms, "
-    "kept_until_ms = excluded.kept_until_ms"
+    "kept_until_ms = excluded.kept_until_ms, stored_bytes = excluded.stored_bytes"
 )
 _BLOCK_COLUMNS: Final = 12
-_STATE_COLUMNS: Final = 7
+_STATE_COLUMNS: Final = 8
 
 
 def _rows(count: int, columns: int) -> str:
@@ -56,16 +56,16 @@ _STATE_UPSERTS: Final = {n: _STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFL
 
 _LOAD: Final = (
     "SELECT stream_id, s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, "
-    "t.trim_point, t.written_ms, t.kept_until_ms, t.sweep_due_ms FROM stream s JOIN stream_state t USING (stream_id) "
-    "WHERE stream_id IN (SELECT value FROM json_each(?))"
+    "t.trim_point, t.written_ms, t.kept_until_ms, t.stored_bytes, t.sweep_due_ms "
+    "FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id IN (SELECT value FROM json_each(?))"
 )
 
 
 class Known(Struct, gc=False):
     """What the writer remembers of a stream between transactions.
 
-    `kept_until_ms` is when the last of all blocks so far expires, `MAX_I64` for never; `sweep_due_ms`
-    when the sweeper has something to look at.
+    `kept_until_ms` is when the last of all blocks so far expires, `MAX_I64` for never; `stored_bytes` the metered
+    bytes of the blocks that are there; `sweep_due_ms` when the sweeper has something to look at.
     """
 
     config: ResolvedStreamConfig
@@ -74,6 +74,7 @@ class Known(Struct, gc=False):
     state: StreamState
     written_ms: int
     kept_until_ms: int
+    stored_bytes: int
     sweep_due_ms: int | None
 
 
@@ -81,8 +82,8 @@ def load_known(connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> d
     """The streams as they are in the database, without those whose incarnation is gone."""
     found: dict[StreamId, Known] = {}
     for row in connection.execute(_LOAD, (json.dumps(list(stream_ids)),)):
-        stream_id, config, cipher, deleted, tail, last, token, trim_point, written, kept, due = cast(
-            tuple[int, bytes, str | None, int, int, int, str, int, int, int, int | None], row
+        stream_id, config, cipher, deleted, tail, last, token, trim_point, written, kept, stored, due = cast(
+            tuple[int, bytes, str | None, int, int, int, str, int, int, int, int, int | None], row
         )
         found[StreamId(stream_id)] = Known(
             config=decode_stream_config(config),
@@ -91,6 +92,7 @@ def load_known(connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> d
             state=StreamState(tail, from_i64(last), token, trim_point),
             written_ms=written,
             kept_until_ms=kept,
+            stored_bytes=stored,
             sweep_due_ms=due,
         )
     return found
@@ -158,6 +160,8 @@ class Group:
         self.last_commit_id: int = 0
         self.sweep: bool = False
         """Whether there is something for the sweeper to do now."""
+        self.resized: set[StreamId] = set()
+        """Streams that hold more or less than before, and maybe some that were undone."""
         self.unneeded_segments: list[str] = []
         """Segments to delete once this is committed."""
 
@@ -204,6 +208,7 @@ class Group:
         else:
             early = 1
         known.state, known.written_ms = state, block.stored_ms
+        known.stored_bytes += block.metered_bytes
         self._touched[stream_id] = known
         self._unwritten += (
             stream_id,
@@ -274,7 +279,9 @@ class Group:
                 state.trim_point,
                 known.written_ms,
                 known.kept_until_ms,
+                known.stored_bytes,
             )
+        self.resized.update(self._touched)
         self._insert(_STATE_UPSERTS, values, _STATE_COLUMNS)
         self._touched.clear()
 

@@ -12,6 +12,9 @@ query compares them.
 Records expire by the retention at their append, so after a change of the configuration a block may
 expire before an older one of its stream. Such a block is marked `early`, and found by an index of its
 own; all others go in order.
+
+`stored_bytes` of a stream is the sum of the metered bytes of its blocks, kept up by whoever adds or removes one. What
+is counted for the usage metrics is in the tables `usage_…` and `…_storage…`: `usage_book.py` says why they look so.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from ...errors import StorageFailed, Unavailable, UsageError
 from .locks import FileLock
 
 APPLICATION_ID: Final = 0x50657244  # "PerD"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """The version of the tables. A change adds a step to `_MIGRATIONS`; old directories keep working."""
 
 PAGE_BYTES: Final = 4096
@@ -46,7 +49,55 @@ PREPARE_SECONDS: Final = 10.0
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 """The file of the write-ahead log is cut to this when it is used anew; overwriting is faster than growing."""
 
-_TABLES: Final = """
+_USAGE_TABLES: Final = """
+CREATE TABLE usage_minute (
+    hour            INTEGER NOT NULL,
+    basin_id        INTEGER NOT NULL,
+    metric_set      TEXT NOT NULL,
+    series          TEXT NOT NULL,
+    minute          INTEGER NOT NULL,
+    value           INTEGER NOT NULL,
+    PRIMARY KEY (hour, basin_id, metric_set, series, minute)
+) WITHOUT ROWID;
+CREATE TABLE usage_hour (
+    hour            INTEGER NOT NULL,
+    basin_id        INTEGER NOT NULL,
+    metric_set      TEXT NOT NULL,
+    series          TEXT NOT NULL,
+    value           INTEGER NOT NULL,
+    PRIMARY KEY (hour, basin_id, metric_set, series)
+) WITHOUT ROWID;
+CREATE TABLE stream_storage_minute (
+    hour            INTEGER NOT NULL,
+    stream_id       INTEGER NOT NULL,
+    minute          INTEGER NOT NULL,
+    stored_bytes    INTEGER NOT NULL,
+    PRIMARY KEY (hour, stream_id, minute)
+) WITHOUT ROWID;
+CREATE TABLE stream_storage_hour (
+    hour            INTEGER NOT NULL,
+    stream_id       INTEGER NOT NULL,
+    minute          INTEGER NOT NULL,
+    stored_bytes    INTEGER NOT NULL,
+    PRIMARY KEY (hour, stream_id)
+) WITHOUT ROWID;
+CREATE TABLE basin_storage (
+    hour            INTEGER NOT NULL,
+    basin_id        INTEGER NOT NULL,
+    at_secs         INTEGER NOT NULL,
+    stored_bytes    INTEGER NOT NULL,
+    PRIMARY KEY (hour, basin_id)
+) WITHOUT ROWID;
+CREATE TABLE past_activity (
+    basin           TEXT NOT NULL,
+    from_secs       INTEGER NOT NULL,
+    until_secs      INTEGER NOT NULL,
+    PRIMARY KEY (basin, from_secs)
+) WITHOUT ROWID;
+"""
+
+_TABLES: Final = (
+    """
 CREATE TABLE basin (
     basin_id        INTEGER PRIMARY KEY AUTOINCREMENT,
     name            TEXT NOT NULL UNIQUE,
@@ -76,7 +127,8 @@ CREATE TABLE stream_state (
     trim_point      INTEGER NOT NULL,
     written_ms      INTEGER NOT NULL,
     kept_until_ms   INTEGER NOT NULL,
-    sweep_due_ms    INTEGER
+    sweep_due_ms    INTEGER,
+    stored_bytes    INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX stream_state_by_sweep ON stream_state (sweep_due_ms) WHERE sweep_due_ms IS NOT NULL;
 CREATE TABLE block (
@@ -104,8 +156,18 @@ CREATE TABLE access_token (
     info            BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+    + _USAGE_TABLES
+)
 
-_MIGRATIONS: Final[dict[int, str]] = {}
+_MIGRATIONS: Final[dict[int, str]] = {
+    1: """
+ALTER TABLE stream_state ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE stream_state SET stored_bytes = found.total
+    FROM (SELECT stream_id, sum(metered_bytes) AS total FROM block GROUP BY stream_id) AS found
+    WHERE found.stream_id = stream_state.stream_id;
+"""
+    + _USAGE_TABLES
+}
 """From each older version to the next."""
 
 MAX_I64: Final = 2**63 - 1
@@ -157,11 +219,11 @@ def prepare(connection: apsw.Connection, users: FileLock) -> None:
     deadline = time.monotonic() + PREPARE_SECONDS
     while True:
         if users.try_share():
-            if _format(connection) == FORMAT_VERSION:
+            if format_version(connection) == FORMAT_VERSION:
                 return
             users.release()
         if users.try_acquire():
-            _upgrade(connection, _format(connection))
+            _upgrade(connection, format_version(connection))
             users.release()
         elif time.monotonic() > deadline:
             raise Unavailable("another process has the data directory open and keeps its tables from being changed")
@@ -169,7 +231,7 @@ def prepare(connection: apsw.Connection, users: FileLock) -> None:
             time.sleep(0.002)
 
 
-def _format(connection: apsw.Connection) -> int:
+def format_version(connection: apsw.Connection) -> int:
     """The version of the tables, 0 if there are none. Raises `UsageError` if they are not for us."""
     with connection:  # one view, whoever else is at it
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get

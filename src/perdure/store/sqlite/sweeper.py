@@ -118,15 +118,15 @@ class _Allowance:
 
     def __init__(self) -> None:
         self.blocks = STEP_BLOCKS
-        self._bytes = STEP_BYTES
+        self.spent_bytes = 0
 
     def spend(self, size: int) -> None:
         self.blocks -= 1
-        self._bytes -= size
+        self.spent_bytes += size
 
     @property
     def spent(self) -> bool:
-        return self.blocks <= 0 or self._bytes <= 0
+        return self.blocks <= 0 or self.spent_bytes >= STEP_BYTES
 
 
 def sweep_step(context: WriteContext) -> bool:
@@ -191,6 +191,16 @@ def _remove_early(context: WriteContext, stream_id: StreamId, allowance: _Allowa
     return None
 
 
+def _holds_less(context: WriteContext, stream_id: StreamId, removed_bytes: int) -> None:
+    """Blocks of the stream were removed: account for it."""
+    if removed_bytes:
+        context.connection.execute(
+            "UPDATE stream_state SET stored_bytes = stored_bytes - ? WHERE stream_id = ?", (removed_bytes, stream_id)
+        )
+        context.forget(stream_id)
+        context.group.resized.add(stream_id)
+
+
 def _sweep_stream(
     context: WriteContext,
     stream_id: StreamId,
@@ -199,11 +209,13 @@ def _sweep_stream(
     delete_after_secs: int,
     allowance: _Allowance,
 ) -> None:
+    spent_before = allowance.spent_bytes
     holds_blocks, due = _remove_oldest(context, stream_id, trim_point, allowance)
     if holds_blocks:
         early = _remove_early(context, stream_id, allowance)
         due = early if due is None else min(due, due if early is None else early)
-    elif delete_after_secs:
+    _holds_less(context, stream_id, allowance.spent_bytes - spent_before)
+    if not holds_blocks and delete_after_secs:
         due = saturated(written_ms + delete_after_secs * 1000)
         if due <= context.now_ms:
             _mark_deleted(context, stream_id)
@@ -213,8 +225,10 @@ def _sweep_stream(
 
 def _purge(context: WriteContext, stream_id: StreamId, allowance: _Allowance) -> None:
     """A step of a deletion: blocks first, and with the last of them the name, which is free then."""
+    spent_before = allowance.spent_bytes
     holds_blocks, _ = _remove_oldest(context, stream_id, MAX_I64, allowance)
     if holds_blocks:
+        _holds_less(context, stream_id, allowance.spent_bytes - spent_before)
         return
     context.connection.execute("DELETE FROM stream_state WHERE stream_id = ?", (stream_id,))
     context.connection.execute("DELETE FROM stream WHERE stream_id = ?", (stream_id,))
