@@ -51,3 +51,10 @@ class Page(Struct, Generic[T], frozen=True):
 
     items: tuple[T, ...]
     has_more: bool
+
+
+class LocationInfo(Struct, frozen=True):
+    """Where basins can be; a server of one's own is one location."""
+
+    name: str
+    is_private: bool
