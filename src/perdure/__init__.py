@@ -30,6 +30,7 @@ from .errors import (
     AppendConditionFailed,
     BasinDeletionPending,
     BasinNotFound,
+    DecryptionFailed,
     DeletionPending,
     FencingTokenMismatch,
     Invalid,
@@ -64,6 +65,7 @@ from .model.configs import (
     TimestampingMode,
     TimestampingReconfiguration,
 )
+from .model.encryption import EncryptionKey
 from .model.positions import ReadStart, SeqNum, StreamPosition, TailOffset, Timestamp
 from .model.records import AppendRecord, CommandKind, SequencedRecord
 from .model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
@@ -84,9 +86,11 @@ __all__ = [
     "Basins",
     "Cipher",
     "CommandKind",
+    "DecryptionFailed",
     "DeleteOnEmptyConfig",
     "DeleteOnEmptyReconfiguration",
     "DeletionPending",
+    "EncryptionKey",
     "FencingTokenMismatch",
     "InfiniteRetention",
     "Invalid",

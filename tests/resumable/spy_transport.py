@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
 from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.encryption import EncryptionKey
 from perdure.model.reads import ReadRequest
 
 AppendHook = Callable[[str, AppendInput], None]
@@ -35,37 +36,45 @@ class SpyTransport(LocalTransport):
         self.open_reads = 0
         self.opened_reads = 0
 
-    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
+    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
         self.appends.append((name, batch))
         if self.before_append is not None:
             self.before_append(name, batch)
         if self.meanwhile is not None:
             await self.meanwhile(batch)
-        ack = await super().append(basin, name, batch)
+        ack = await super().append(basin, name, batch, key=key)
         if self.lose_acks:
             self.lose_acks -= 1
             if not self.retry_lost:
                 raise lost(batch)
-            return await super().append(basin, name, batch)
+            return await super().append(basin, name, batch, key=key)
         return ack
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
+    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
         self.reads.append((name, request))
         if self.before_read is not None:
             self.before_read(name, request)
-        return await super().read(basin, name, request)
+        return await super().read(basin, name, request, key=key)
 
-    async def open_append(self, basin: str, name: str) -> "SpyAppendChannel":  # type: ignore[override]  # wraps it
-        channel = await super().open_append(basin, name)
+    async def open_append(  # type: ignore[override]  # wraps it
+        self, basin: str, name: str, *, key: EncryptionKey | None = None
+    ) -> "SpyAppendChannel":
+        channel = await super().open_append(basin, name, key=key)
         self.open_appends += 1
         return SpyAppendChannel(self, name, channel)
 
     async def open_read(  # type: ignore[override]  # wraps it
-        self, basin: str, name: str, request: ReadRequest, *, on_interruption: Callable[[], None]
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        on_interruption: Callable[[], None],
     ) -> "SpyReadChannel":
         if self.before_read is not None:
             self.before_read(name, request)
-        channel = await super().open_read(basin, name, request, on_interruption=on_interruption)
+        channel = await super().open_read(basin, name, request, key=key, on_interruption=on_interruption)
         self.open_reads += 1
         self.opened_reads += 1
         return SpyReadChannel(self, channel)

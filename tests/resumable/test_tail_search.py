@@ -12,6 +12,7 @@ from perdure import S2, AppendRecord, Stream, TailOffset
 from perdure.client.transports.local import LocalTransport
 from perdure.errors import ReadUnwritten
 from perdure.model.batches import ReadBatch
+from perdure.model.encryption import EncryptionKey
 from perdure.model.positions import SeqNum, StreamPosition
 from perdure.model.reads import ReadRequest
 from perdure.model.records import SequencedRecord
@@ -29,7 +30,7 @@ class ListTransport(LocalTransport):
         self.trimmed = trimmed
         self.read_counts: list[int] = []
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
+    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
         tail = len(self.records)
         position = StreamPosition(tail, tail)
         count = min(request.limits.count or 1000, 1000)

@@ -22,6 +22,7 @@ from ..model.configs import (
     TimestampingConfig,
     TimestampingReconfiguration,
 )
+from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
 from ..model.names import check_basin_name, check_stream_name
 from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
@@ -74,9 +75,16 @@ class Basin:
         """What `create` or `ensure` did; None for a handle that came from elsewhere."""
         return None if self._provisioned is None else self._provisioned.result
 
-    def stream(self, name: str) -> Stream:
-        """A handle on the stream of this name, without asking whether it exists. Raises `Invalid`."""
-        return Stream(self._transport, self._name, name)
+    def stream(self, name: str, *, encryption_key: EncryptionKey | bytes | str | None = None) -> Stream:
+        """A handle on the stream of this name, without asking whether it exists. Raises `Invalid`.
+
+        Args:
+            name: the stream.
+            encryption_key: what the records of a stream with a cipher are sealed and opened with: 32 bytes, or
+                their base64. The store keeps no keys; who loses one has lost the records. Plain streams ignore it.
+        """
+        key = None if encryption_key is None else EncryptionKey.of(encryption_key)
+        return Stream(self._transport, self._name, name, encryption_key=key)
 
     def __repr__(self) -> str:
         return f"<Basin {self._name!r}>"

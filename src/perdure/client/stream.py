@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..model.batches import AppendAck, AppendInput, ReadBatch
+from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
 from ..model.names import check_stream_name
 from ..model.positions import ReadStart, StreamPosition
@@ -23,13 +24,20 @@ class Stream:
     """A handle on one stream, from `Basin.stream` or from what creates streams. It holds nothing open."""
 
     def __init__(
-        self, transport: Transport, basin: str, name: str, *, provisioned: Provisioned[StreamInfo] | None = None
+        self,
+        transport: Transport,
+        basin: str,
+        name: str,
+        *,
+        provisioned: Provisioned[StreamInfo] | None = None,
+        encryption_key: EncryptionKey | None = None,
     ) -> None:
         check_stream_name(name)
         self._transport = transport
         self._basin = basin
         self._name = name
         self._provisioned = provisioned
+        self._key = encryption_key
 
     @property
     def name(self) -> str:
@@ -70,12 +78,13 @@ class Stream:
             SeqNumMismatch, FencingTokenMismatch: a condition did not hold; nothing was appended.
             Invalid: the batch breaks a limit, or lacks a timestamp that the stream requires.
             StreamNotFound, StreamDeletionPending: the stream cannot be appended to.
+            BadRequest: the stream has a cipher, and the handle has no key.
             StoreFailure: whether it was appended is unknown, unless `has_no_side_effects` says otherwise.
 
         Cancelling the call leaves it open whether the batch is appended.
         """
         batch = AppendInput.of(records, match_seq_num=match_seq_num, fencing_token=fencing_token)
-        return await self._transport.append(self._basin, self._name, batch)
+        return await self._transport.append(self._basin, self._name, batch, key=self._key)
 
     async def fence(
         self, token: str, *, fencing_token: str | None = None, match_seq_num: int | None = None
@@ -130,9 +139,11 @@ class Stream:
             ReadUnwritten: the start is at the tail, and the read does not wait, or beyond it.
             Invalid: the arguments contradict each other or are out of range.
             StreamNotFound, StreamDeletionPending: the stream cannot be read.
+            DecryptionFailed: the records were sealed with another key than the handle's.
+            BadRequest: the stream has a cipher, and the handle has no key.
         """
         request = ReadRequest.of(start, count=count, bytes=bytes, until=until, clamp=clamp, wait=wait)
-        batch = await self._transport.read(self._basin, self._name, request)
+        batch = await self._transport.read(self._basin, self._name, request, key=self._key)
         if ignore_command_records:
             return ReadBatch(tuple([record for record in batch.records if record.command is None]), batch.tail)
         return batch
@@ -155,12 +166,15 @@ class Stream:
         The arguments are those of `read`, without its caps.
 
         Raises `Invalid`. Entering the session raises `ReadUnwritten`, `StreamNotFound` and
-        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath.
+        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath, and
+        `DecryptionFailed` where records were sealed with another key than the handle's.
         """
         request = ReadRequest.of(start, count=count, bytes=bytes, until=until, clamp=clamp, wait=wait)
 
         async def open_channel(on_interruption: Callable[[], None]) -> ReadChannel:
-            return await self._transport.open_read(self._basin, self._name, request, on_interruption=on_interruption)
+            return await self._transport.open_read(
+                self._basin, self._name, request, key=self._key, on_interruption=on_interruption
+            )
 
         return ReadSession(open_channel, ignore_command_records=ignore_command_records)
 
@@ -179,7 +193,7 @@ class Stream:
         Raises `Invalid`. Entering the session, or the first submit, raises `StreamNotFound` and the like.
         """
         return AppendSession(
-            lambda: self._transport.open_append(self._basin, self._name),
+            lambda: self._transport.open_append(self._basin, self._name, key=self._key),
             max_in_flight_bytes=max_in_flight_bytes,
             max_in_flight_batches=max_in_flight_batches,
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
+from ..model.encryption import EncryptionKey
 from ..model.positions import StreamPosition
 from ..model.reads import ReadRequest
 from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
@@ -94,16 +95,28 @@ class Transport(Protocol):
 
     async def check_tail(self, basin: str, name: str) -> StreamPosition: ...
 
-    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck: ...
+    # `key` is for streams with a cipher, and goes with every call and session on records; others ignore it.
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch: ...
+    async def append(
+        self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None
+    ) -> AppendAck: ...
 
-    async def open_append(self, basin: str, name: str) -> AppendChannel:
+    async def read(
+        self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None
+    ) -> ReadBatch: ...
+
+    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> AppendChannel:
         """A channel for an append session. Raises what keeps the session from starting."""
         ...
 
     async def open_read(
-        self, basin: str, name: str, request: ReadRequest, *, on_interruption: Callable[[], None]
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        on_interruption: Callable[[], None],
     ) -> ReadChannel:
         """A channel for a read session. Raises `ReadUnwritten`, `StreamNotFound` and so on.
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import NotFound, StreamDeletionPending, Unavailable
+from ..errors import DecryptionFailed, NotFound, StreamDeletionPending, Unavailable
 from ..model.limits import MAX_READ_BYTES, MAX_READ_RECORDS, MAX_U64
 from ..model.positions import StreamPosition, Timestamp
 from ..model.reads import ReadRequest
@@ -21,6 +21,7 @@ from .catalogue import StreamId
 from .engine import Engine
 from .hub import Mailbox
 from .reading import Budget, Delivery, deliver, start_of
+from .sealing import Seal
 from .sequencing import Block, StreamState
 
 HEARTBEAT_SECS: Final = (5.0, 15.0)
@@ -41,6 +42,7 @@ class ReadSession:
         mailbox: Mailbox | None,
         cursor: int,
         heartbeat_gap: Callable[[], float],
+        seal: Seal | None = None,
     ) -> None:
         self._engine = engine
         self._stream = stream
@@ -48,6 +50,7 @@ class ReadSession:
         self._mailbox = mailbox
         self._cursor = cursor
         self._gap = heartbeat_gap
+        self._seal = seal
         self._budget = Budget(request.limits)
         self._following = False
         self._tail = StreamPosition(0, 0)
@@ -63,9 +66,10 @@ class ReadSession:
         stream: StreamId,
         request: ReadRequest,
         *,
+        seal: Seal | None = None,
         heartbeat_gap: Callable[[], float] = lambda: random.uniform(*HEARTBEAT_SECS),
     ) -> ReadSession:
-        """Find where the read starts.
+        """Find where the read starts. `seal` opens what is sealed; a stream with a cipher needs it.
 
         Raises `ReadUnwritten` for a start beyond the tail, `StreamNotFound`, `StreamDeletionPending`.
         """
@@ -81,7 +85,7 @@ class ReadSession:
             if mailbox is not None:
                 mailbox.__exit__()
             raise
-        return cls(engine, stream, request, mailbox, start, heartbeat_gap)
+        return cls(engine, stream, request, mailbox, start, heartbeat_gap, seal)
 
     async def __aenter__(self) -> ReadSession:
         return self
@@ -108,7 +112,8 @@ class ReadSession:
     async def next(self) -> Delivery | None:
         """The next step of the read, or None when it is over. Heartbeats are steps without records.
 
-        Raises `Unavailable` when the stream was deleted underneath, after its terminal trim.
+        Raises `Unavailable` when the stream was deleted underneath, after its terminal trim, and
+        `DecryptionFailed` when records come that another key sealed.
         """
         while not self._ended:
             if self._ending is not None:
@@ -116,7 +121,11 @@ class ReadSession:
                 raise self._ending
             if self._budget.spent:
                 break
-            delivery = await (self._follow() if self._following else self._catch_up())
+            try:
+                delivery = await (self._follow() if self._following else self._catch_up())
+            except DecryptionFailed:
+                self.close()  # the limits counted what was not handed out
+                raise
             if delivery is None:
                 continue
             self._cursor = delivery.cursor
@@ -140,7 +149,7 @@ class ReadSession:
             return None
         if found.deleted:
             return self._terminal(found.state)
-        delivery = deliver(found.blocks, self._cursor, found.state.trim_point, self._budget, None)
+        delivery = deliver(found.blocks, self._cursor, found.state.trim_point, self._budget, None, self._seal)
         if not delivery.is_heartbeat or self._budget.spent:
             return delivery
         if found.more:
@@ -201,7 +210,7 @@ class ReadSession:
             self._following = False  # a gap: the store has what lies between
             return None
         self._tail = block.tail
-        return deliver((block,), self._cursor, 0, self._budget, block.tail)
+        return deliver((block,), self._cursor, 0, self._budget, block.tail, self._seal)
 
     def _terminal(self, state: StreamState) -> Delivery:
         """The last delivery of a stream that was deleted while it was followed."""

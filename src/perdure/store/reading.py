@@ -6,6 +6,7 @@ Pure decisions after the store API, sections 6.2 and 6.3; `read_session.py` does
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -15,7 +16,21 @@ from ..model.positions import SeqNum, StreamPosition, TailOffset, Timestamp
 from ..model.reads import ReadLimits, ReadRequest
 from ..model.records import SequencedRecord
 from ..wire.protobuf import decode_records, encode_records, encode_tail
+from .sealing import Seal
 from .sequencing import Block
+
+
+class Measured(Protocol):
+    """What the limits of a read look at."""
+
+    @property
+    def timestamp(self) -> int: ...
+
+    @property
+    def metered_bytes(self) -> int: ...
+
+
+MeasuredT = TypeVar("MeasuredT", bound=Measured)
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -103,9 +118,9 @@ class Budget:
         self._spend(count, size)
         return True
 
-    def take_records(self, records: Sequence[SequencedRecord]) -> tuple[SequencedRecord, ...]:
+    def take_records(self, records: Sequence[MeasuredT]) -> tuple[MeasuredT, ...]:
         """The records that still fit, in order; the first that does not ends the read."""
-        taken: list[SequencedRecord] = []
+        taken: list[MeasuredT] = []
         for record in records:
             if self.spent:
                 break
@@ -129,12 +144,20 @@ class Budget:
 
 
 def deliver(
-    blocks: Sequence[Block], cursor: int, trim_point: int, budget: Budget, tail: StreamPosition | None
+    blocks: Sequence[Block],
+    cursor: int,
+    trim_point: int,
+    budget: Budget,
+    tail: StreamPosition | None,
+    seal: Seal | None = None,
 ) -> Delivery:
     """What of `blocks` a read at `cursor` hands out, within its limits.
 
     Whole blocks go out as they are, as many as follow each other; a block that begins below the
     cursor or the trim point, or that the limits cut, goes out as records, by itself.
+
+    With `seal`, the stream's blocks are sealed: what is handed out is opened, and nothing else. Raises
+    `DecryptionFailed` if the key is not the one that a block was sealed with.
     """
     first = max(cursor, trim_point)
     whole: list[bytes] = []
@@ -142,15 +165,26 @@ def deliver(
         if block.end_seq <= first:
             continue
         if block.start_seq >= first and budget.take_whole(block):
-            whole.append(block.body)
+            whole.append(block.body if seal is None else seal.open(block).body)
             cursor = block.end_seq
             if budget.spent:
                 break
             continue
         if whole:
             break  # the next step cuts this one
-        cut = budget.take_records([r for r in decode_records(block.body) if r.seq_num >= first])
+        cut = _cut(block, first, budget, seal)
         if cut:
             cursor = cut[-1].seq_num + 1
         return Delivery(cursor, cut=cut, tail=tail)
     return Delivery(cursor, blocks=tuple(whole), tail=tail)
+
+
+def _cut(block: Block, first: int, budget: Budget, seal: Seal | None) -> tuple[SequencedRecord, ...]:
+    """The records of `block` from sequence number `first` on that the limits allow."""
+    if seal is None:
+        return budget.take_records([record for record in decode_records(block.body) if record.seq_num >= first])
+    taken = budget.take_records([outline for outline in seal.outlines(block) if outline.seq_num >= first])
+    if any(outline.is_sealed for outline in taken):
+        block = seal.open(block)
+    wanted = {outline.seq_num for outline in taken}
+    return tuple([record for record in decode_records(block.body) if record.seq_num in wanted])

@@ -13,15 +13,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from ..errors import BadRequest, BasinNotFound, StreamNotFound
+from ..errors import BasinNotFound, StreamNotFound
 from ..model.access_tokens import AccessTokenInfo
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
     BasinConfig,
     BasinReconfiguration,
+    Cipher,
     StreamConfig,
     StreamReconfiguration,
 )
+from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS, MAX_READ_BYTES, MAX_READ_RECORDS, MAX_WAIT_SECS
 from ..model.names import (
     check_access_token_id,
@@ -35,10 +37,11 @@ from ..model.names import (
 from ..model.positions import StreamPosition
 from ..model.reads import ReadLimits, ReadRequest
 from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
-from . import access_tokens, catalogue
+from . import access_tokens, catalogue, ciphers
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
 from .read_session import ReadSession
+from .sealing import Seal
 
 T = TypeVar("T")
 
@@ -64,14 +67,16 @@ def page_limit(limit: int) -> int:
 class Appender:
     """One append session on a stream: batches in order, nothing after the first that fails."""
 
-    def __init__(self, engine: Engine, entry: StreamEntry) -> None:
+    def __init__(self, engine: Engine, entry: StreamEntry, seal: Seal | None = None) -> None:
         self._engine = engine
         self._stream = entry.stream_id
+        self._seal = seal
         self._lane = Lane()
 
     def submit(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
         """Queue a batch behind those submitted before; the future resolves when it is durable."""
-        return self._engine.append(self._stream, batch, self._lane)
+        sealed = batch if self._seal is None else self._seal.seal(batch)
+        return self._engine.append(self._stream, sealed, self._lane)
 
 
 class StreamStore:
@@ -84,6 +89,7 @@ class StreamStore:
         self._now = now
         self._known_bound = known_streams
         self._known: OrderedDict[tuple[str, str], StreamEntry] = OrderedDict()
+        self._ciphers: set[Cipher] = set()
 
     # Basins ---------------------------------------------------------------------------------------
 
@@ -214,35 +220,32 @@ class StreamStore:
             entry = await self._entry(basin, name, create_on="read")
             return (await self._engine.state(entry.stream_id)).position
 
-    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
-        """Append a batch; returns when it is durable. Raises what `sequencing.sequence` raises."""
+    async def append(self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None) -> AppendAck:
+        """Append a batch; returns when it is durable. Raises what `sequencing.sequence` and `Seal.of` raise."""
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append")
-        _refuse_without_key(entry)
         try:
-            return await self._engine.append(entry.stream_id, batch)
+            return await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
         except StreamNotFound:  # the name we knew was deleted, perhaps created anew
             entry = await self._entry(basin, name, create_on="append")
-            _refuse_without_key(entry)
-            return await self._engine.append(entry.stream_id, batch)
+            return await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
 
-    async def open_append_session(self, basin: str, name: str) -> Appender:
+    async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> Appender:
         """An append session on the stream, which is created here and now if it may be."""
         entry = await self._entry(basin, name, create_on="append")
-        _refuse_without_key(entry)
-        return Appender(self._engine, entry)
+        return Appender(self._engine, entry, await self._seal(entry, key))
 
-    async def open_read_session(self, basin: str, name: str, request: ReadRequest) -> ReadSession:
+    async def open_read_session(
+        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+    ) -> ReadSession:
         """A read session; raises `ReadUnwritten` if it starts beyond the tail. The caller closes it."""
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
-        _refuse_without_key(entry)
         try:
-            return await ReadSession.open(self._engine, entry.stream_id, request)
+            return await ReadSession.open(self._engine, entry.stream_id, request, seal=await self._seal(entry, key))
         except StreamNotFound:
             entry = await self._entry(basin, name, create_on="read")
-            _refuse_without_key(entry)
-            return await ReadSession.open(self._engine, entry.stream_id, request)
+            return await ReadSession.open(self._engine, entry.stream_id, request, seal=await self._seal(entry, key))
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
+    async def read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None) -> ReadBatch:
         """One read of at most 1000 records and 1 MiB; `wait` is capped at 60 s (section 6.6)."""
         limits = request.limits
         capped = ReadRequest(
@@ -255,7 +258,7 @@ class StreamStore:
             request.clamp,
             None if request.wait is None else min(request.wait, MAX_WAIT_SECS),
         )
-        async with await self.open_read_session(basin, name, capped) as session:
+        async with await self.open_read_session(basin, name, capped, key) as session:
             caught_up: list[ReadBatch] = []
             async for delivery in session:
                 if delivery.is_heartbeat:
@@ -301,6 +304,20 @@ class StreamStore:
         entries = await self._engine.find_access_tokens(secret_hashes)
         return {entry.secret_hash: entry.info for entry in entries}
 
+    # Sealed streams -------------------------------------------------------------------------------
+
+    async def _seal(self, entry: StreamEntry, key: EncryptionKey | None) -> Seal | None:
+        """What seals and opens the stream's records with `key`; None if they are kept in plain text."""
+        cipher = entry.cipher
+        if cipher is not None and cipher not in self._ciphers:
+            await asyncio.to_thread(ciphers.load, cipher)
+            self._ciphers.add(cipher)
+        return Seal.of(entry, key)
+
+    async def _sealed(self, entry: StreamEntry, key: EncryptionKey | None, batch: AppendInput) -> AppendInput:
+        seal = await self._seal(entry, key)
+        return batch if seal is None else seal.seal(batch)
+
     # Finding streams ------------------------------------------------------------------------------
 
     def _check_names(self, basin: str, name: str) -> None:
@@ -334,8 +351,3 @@ class StreamStore:
             lambda live, existing: catalogue.auto_create_stream(live, existing, basin, name, now),
         )
         return change.entry
-
-
-def _refuse_without_key(entry: StreamEntry) -> None:
-    if entry.cipher is not None:
-        raise BadRequest(f"missing encryption key for stream cipher '{entry.cipher.value}'", "bad_header")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from ...errors import UsageError
 from ...model.batches import AppendAck, AppendInput, ReadBatch
 from ...model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
+from ...model.encryption import EncryptionKey
 from ...model.positions import StreamPosition
 from ...model.reads import ReadRequest
 from ...model.resources import BasinInfo, Page, Provisioned, StreamInfo
@@ -97,20 +98,26 @@ class LocalTransport:
     async def check_tail(self, basin: str, name: str) -> StreamPosition:
         return await self._store.check_tail(basin, name)
 
-    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck:
-        return await self._store.append(basin, name, batch)
+    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
+        return await self._store.append(basin, name, batch, key)
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch:
-        return await self._store.read(basin, name, request)
+    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
+        return await self._store.read(basin, name, request, key)
 
-    async def open_append(self, basin: str, name: str) -> LocalAppendChannel:
-        return LocalAppendChannel(await self._store.open_append_session(basin, name))
+    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> LocalAppendChannel:
+        return LocalAppendChannel(await self._store.open_append_session(basin, name, key))
 
     async def open_read(
-        self, basin: str, name: str, request: ReadRequest, *, on_interruption: Callable[[], None]
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        on_interruption: Callable[[], None],
     ) -> LocalReadChannel:
         # `on_interruption` is never called: nothing stands between this reader and the store.
-        return LocalReadChannel(await self._store.open_read_session(basin, name, request))
+        return LocalReadChannel(await self._store.open_read_session(basin, name, request, key))
 
 
 class LocalAppendChannel:
