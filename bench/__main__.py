@@ -28,6 +28,8 @@ SCENARIOS = (
     "follow",
     "first_token",
     "generations",
+    "served_append",
+    "served_read",
 )
 
 

@@ -1,0 +1,90 @@
+"""`perdure serve` as a process of its own, started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .scenario import check
+
+BASIN = "bench-served"
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs: where it listens, and its process with those that it started."""
+
+    host: str
+    port: int
+    process: subprocess.Popen[str]
+
+    def pids(self) -> list[int]:
+        """The server's process and the workers below it."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    def cpu_seconds(self) -> float:
+        """What all processes of the server have used so far."""
+        ticks = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        """What all processes of the server hold in memory, shared pages counted once for each."""
+        total = 0
+        for pid in self.pids():
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return total
+
+
+@contextmanager
+def served(directory: Path, *, workers: int = 1) -> Iterator[Served]:
+    """Serve `directory` until the block ends; the basin `BASIN` creates streams as they are used."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    init = directory.parent / f"{directory.name}.init.json"
+    config = {"create_stream_on_append": True, "create_stream_on_read": True}
+    init.write_text(json.dumps({"basins": [{"name": BASIN, "config": config}]}))
+    command = [
+        sys.executable, "-m", "perdure", "serve", "--data", str(directory), "--port", "0",
+        "--workers", str(workers), "--init-file", str(init),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _ready(process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _ready(process: subprocess.Popen[str]) -> Served:
+    """Read the banner, which the server prints once it answers."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.search(r'S2_ACCOUNT_ENDPOINT="(\S+)"', line)
+        if found:
+            url = urlsplit(found[1])
+            assert url.hostname is not None
+            assert url.port is not None
+            return Served(url.hostname, url.port, process)
+    check(False, f"the server ended with status {process.wait()} before it was ready")
+    raise AssertionError
