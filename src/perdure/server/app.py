@@ -6,6 +6,7 @@ know nothing of HTTP beyond their own bodies.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -16,13 +17,16 @@ from ..wire.compression import Compression, compress
 from ..wire.errors_json import encode_error
 from ..wire.media import response_coding
 from . import cors
+from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
 from .context import Context, ServerSettings
 from .endpoints import ENDPOINTS, Endpoint
+from .live_forms import LiveForms
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
 from .routes import Match, Routes, WrongMethod, decode_segment
+from .sessions import Sessions
 
 logger: Final = logging.getLogger("perdure.server")
 
@@ -101,13 +105,38 @@ class ServerApp:
         return await endpoint.handler(self._context, request)
 
     def start_draining(self) -> None:
-        """Refuse what is new from now on; sessions are told that a reconnect is advised, and end."""
+        """Refuse what is new from now on, and end all sessions.
+
+        Append sessions ack what they took; then every session tells its client that the server stops, and ends.
+        """
         self._draining = True
+        self._context.sessions.start_draining()
+
+    async def drain(self, timeout: float) -> bool:
+        """Start draining, and wait up to `timeout` seconds for all that was taken in; tells whether it is done."""
+        self.start_draining()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._context.sessions.wait_ended()
+                await self._context.admission.wait_idle()
+        except TimeoutError:
+            return False
+        return True
 
 
 def create_app(store: StreamStore, settings: ServerSettings | None = None) -> ServerApp:
     """The application over `store`, which stays its caller's to close."""
-    return ServerApp(Context(store=store, settings=settings or ServerSettings()))
+    settings = settings or ServerSettings()
+    limits = settings.limits
+    return ServerApp(
+        Context(
+            store=store,
+            settings=settings,
+            admission=Admission(limits.max_inflight_append_bytes),
+            sessions=Sessions(max_sessions=limits.max_sessions, max_per_connection=limits.max_sessions_per_connection),
+            live_forms=LiveForms(),
+        )
+    )
 
 
 def _checked(endpoint: Endpoint, index: int, segment: bytes) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..store.service import StreamStore
+from .admission import Admission
 from .limits import DEFAULT_LIMITS, ServerLimits
+from .live_forms import LiveForms
+from .sessions import Sessions
 
 DEFAULT_LOCATION = "local"
 
@@ -28,3 +31,6 @@ class Context(Struct, frozen=True, kw_only=True):
 
     store: StreamStore
     settings: ServerSettings
+    admission: Admission
+    sessions: Sessions
+    live_forms: LiveForms

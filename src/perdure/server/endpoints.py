@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from ..model.names import check_access_token_id, check_basin_name, check_stream_name
-from . import health
+from . import health, records
 from .context import Context
 from .request import Request
 from .response import Response, Session
@@ -51,4 +51,28 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(name="health", method="GET", path="/health", handler=health.health, public=True),
     Endpoint(name="health", method="GET", path="/ping", handler=health.health, public=True),
+    Endpoint(
+        name="append",
+        method="POST",
+        path="/v1/streams/*/records",
+        handler=records.append,
+        names=(Name.STREAM,),
+        in_basin=True,
+    ),
+    Endpoint(
+        name="read",
+        method="GET",
+        path="/v1/streams/*/records",
+        handler=records.read,
+        names=(Name.STREAM,),
+        in_basin=True,
+    ),
+    Endpoint(
+        name="check_tail",
+        method="GET",
+        path="/v1/streams/*/records/tail",
+        handler=records.check_tail,
+        names=(Name.STREAM,),
+        in_basin=True,
+    ),
 )

@@ -14,6 +14,7 @@ from typing import Protocol
 from ..model.access_tokens import AccessTokenInfo
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
+from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
 from ..model.positions import StreamPosition
 from ..model.reads import ReadRequest
@@ -88,13 +89,19 @@ class ServedStore(Protocol):
 
     async def check_tail(self, basin: str, name: str) -> StreamPosition: ...
 
-    async def append(self, basin: str, name: str, batch: AppendInput) -> AppendAck: ...
+    async def append(
+        self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None
+    ) -> AppendAck: ...
 
-    async def read(self, basin: str, name: str, request: ReadRequest) -> ReadBatch: ...
+    async def read(
+        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+    ) -> ReadBatch: ...
 
-    async def open_append_session(self, basin: str, name: str) -> ServedAppender: ...
+    async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> ServedAppender: ...
 
-    async def open_read_session(self, basin: str, name: str, request: ReadRequest) -> ServedReadSession: ...
+    async def open_read_session(
+        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+    ) -> ServedReadSession: ...
 
     # Access tokens --------------------------------------------------------------------------------
 

@@ -90,7 +90,12 @@ class Done(Enum):
 
 def encode_batch(batch: ReadBatch, event_id: LastEventId, form: Format) -> bytes:
     """A batch that has records, with its id."""
-    return b"event: batch\nid: %b\ndata: %b\n\n" % (event_id.encode(), records_json.encode_read_batch(batch, form))
+    return frame_batch(records_json.encode_read_batch(batch, form), event_id)
+
+
+def frame_batch(data: bytes, event_id: LastEventId) -> bytes:
+    """The event of a batch that is JSON already: one batch goes to many readers, each with its own totals."""
+    return b"event: batch\nid: %b\ndata: %b\n\n" % (event_id.encode(), data)
 
 
 def encode_ping(now_ms: int, tail: StreamPosition) -> bytes:

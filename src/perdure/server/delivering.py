@@ -1,0 +1,108 @@
+"""What reads over s2s and reads as server-sent events have in common: a head at once, deliveries, an end (section 6.7).
+
+A session that waits holds two suspended coroutines and a timer, and does nothing: one waits for records, the other for
+the client to go away. Closing the read wakes the first, so nothing has to be cancelled in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from ..errors import PerdureError, ServerDraining
+from ..store.reading import Delivery
+from ..wire import headers
+from .asgi import Receive, Send
+from .response import Channel
+from .served_store import ServedReadSession
+from .sessions import Slot
+
+logger: Final = logging.getLogger("perdure.server")
+
+
+class ReadForm(Protocol):
+    """How the steps of a read look on the wire, for one session."""
+
+    @property
+    def content_type(self) -> bytes: ...
+
+    def encode(self, delivery: Delivery) -> bytes: ...
+
+    def done(self) -> bytes:
+        """What is sent at a clean end."""
+        ...
+
+    def failed(self, error: BaseException) -> bytes:
+        """What is sent last when the read failed."""
+        ...
+
+
+class DeliveringSession:
+    """A read in progress: `run` hands out what comes until the read ends, fails, or nobody is left to read."""
+
+    def __init__(self, read: ServedReadSession, form: ReadForm, slot: Slot, *, stall_secs: float) -> None:
+        self._read = read
+        self._form = form
+        self._slot = slot
+        self._stall_secs = stall_secs
+        self._gone = False
+        self._draining = False
+
+    async def run(self, channel: Channel) -> None:
+        watching: asyncio.Task[None] | None = None
+        try:
+            await self._send_head(channel)
+            self._slot.attach(self)
+            watching = asyncio.create_task(self._watch(channel.receive), name="read-session-client")
+            end = await self._deliver(channel.send)
+            if not self._gone:
+                await self._send_body(channel.send, end, more=False)
+        except TimeoutError:
+            pass  # the client took nothing for so long that it counts as gone
+        finally:
+            self._read.close()
+            self._slot.close()
+            if watching is not None:
+                watching.cancel()
+                await asyncio.wait((watching,))
+
+    def drain(self) -> None:
+        """End after the step that is under way."""
+        self._draining = True
+        self._read.close()
+
+    async def _watch(self, receive: Receive) -> None:
+        """Notice that the client went away: what is sent to it then is lost without an error."""
+        while (await receive())["type"] == "http.request":
+            pass  # a read has no input; a body that came with it is thrown away
+        self._gone = True
+        self._read.close()
+
+    async def _deliver(self, send: Send) -> bytes:
+        """Send every step of the read, and give what is to be sent last."""
+        try:
+            while (delivery := await self._read.next()) is not None:
+                await self._send_body(send, self._form.encode(delivery))
+                if self._gone:
+                    return b""
+        except TimeoutError:
+            raise
+        except PerdureError as exc:
+            return self._form.failed(exc)
+        except Exception as exc:
+            logger.exception("a read session failed")
+            return self._form.failed(exc)
+        if self._draining:
+            return self._form.failed(ServerDraining("the server is about to stop; go on in a new session"))
+        return self._form.done()
+
+    async def _send_head(self, channel: Channel) -> None:
+        fields = [*channel.common, (headers.CONTENT_TYPE, self._form.content_type), *headers.UNBUFFERED]
+        async with asyncio.timeout(self._stall_secs):
+            await channel.send({"type": "http.response.start", "status": 200, "headers": fields})
+            await channel.send({"type": "http.response.body", "body": b"", "more_body": True})
+
+    async def _send_body(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(self._stall_secs):
+            await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -1,0 +1,128 @@
+"""The sessions that are open on one server: how many there may be, and how they end when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from ..errors import RateLimited, ServerDraining
+
+RETRY_AFTER_MS: Final = 1_000
+"""What a client that was told 429 should wait at least."""
+
+Peer: TypeAlias = tuple[str, int]
+"""Address and port of a client: one connection, as long as that is open."""
+
+
+class Drainable(Protocol):
+    """What the registry asks of a session."""
+
+    def drain(self) -> None:
+        """End soon, and tell the client why. Called once at most; it must not raise."""
+        ...
+
+
+class SessionStatistics(Struct, frozen=True):
+    """How many sessions are open, of `max_sessions`; on how many connections; and how many were refused so far."""
+
+    open: int
+    connections: int
+    max_sessions: int
+    refused: int
+
+
+class Slot:
+    """The place of one session, from `Sessions.open`; it is closed once, whatever becomes of the session."""
+
+    __slots__ = ("_closed", "_peer", "_sessions", "session")
+
+    def __init__(self, sessions: Sessions, peer: Peer | None) -> None:
+        self._sessions = sessions
+        self._peer = peer
+        self._closed = False
+        self.session: Drainable | None = None
+        """Who is told when the server stops; None while the session is being opened."""
+
+    def close(self) -> None:
+        """Give the place back. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._sessions.discard(self, self._peer)
+
+    def attach(self, session: Drainable) -> None:
+        """`session` has begun. If the server stops already, it is told at once."""
+        self.session = session
+        if self._sessions.draining:
+            session.drain()
+
+
+class Sessions:
+    """All open sessions of one server."""
+
+    def __init__(self, *, max_sessions: int, max_per_connection: int) -> None:
+        self._max_sessions = max_sessions
+        self._max_per_connection = max_per_connection
+        self._slots: set[Slot] = set()
+        self._by_peer: dict[Peer, int] = {}
+        self._refused = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining: bool = False
+        """Whether `start_draining` was called."""
+
+    def open(self, peer: Peer | None) -> Slot:
+        """A place for one more session of this connection; a peer without an address is bounded by the total only.
+
+        Raises `RateLimited` when there is none, `ServerDraining` after `start_draining`.
+        """
+        if self.draining:
+            raise ServerDraining("the server is about to stop; try again")
+        if len(self._slots) >= self._max_sessions:
+            self._refused += 1
+            raise RateLimited(
+                f"the server has {self._max_sessions} sessions open, which is its limit; try again later",
+                RETRY_AFTER_MS,
+            )
+        if peer is not None:
+            held = self._by_peer.get(peer, 0)
+            if held >= self._max_per_connection:
+                self._refused += 1
+                raise RateLimited(
+                    f"this connection has {held} sessions open, which is the limit; use another connection",
+                    RETRY_AFTER_MS,
+                )
+            self._by_peer[peer] = held + 1
+        slot = Slot(self, peer)
+        self._slots.add(slot)
+        self._empty.clear()
+        return slot
+
+    def discard(self, slot: Slot, peer: Peer | None) -> None:
+        """For `Slot.close`."""
+        self._slots.discard(slot)
+        if peer is not None:
+            held = self._by_peer[peer] - 1
+            if held:
+                self._by_peer[peer] = held
+            else:
+                del self._by_peer[peer]
+        if not self._slots:
+            self._empty.set()
+
+    def start_draining(self) -> None:
+        """Take no more, and tell every session that the server is about to stop. Idempotent."""
+        if self.draining:
+            return
+        self.draining = True
+        for slot in tuple(self._slots):
+            if slot.session is not None:
+                slot.session.drain()
+
+    async def wait_ended(self) -> None:
+        """Wait until no session is open."""
+        await self._empty.wait()
+
+    def statistics(self) -> SessionStatistics:
+        return SessionStatistics(len(self._slots), len(self._by_peer), self._max_sessions, self._refused)
