@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from perdure.errors import (
     AccessTokenNotFound,
-    BadRequest,
     BasinDeletionPending,
     BasinNotFound,
     FencingTokenMismatch,
@@ -560,42 +559,6 @@ class TestAutoCreation:
         ):
             with pytest.raises(BasinDeletionPending):
                 await call
-
-
-class TestEncryption:
-    """Sealing records is still to come; until then such streams are refused, never written in plain text."""
-
-    async def test_a_stream_with_a_cipher_needs_a_key(self, service: StreamStore) -> None:
-        await service.create_basin(BASIN, BasinConfig(stream_cipher=Cipher.AEGIS_256, create_stream_on_append=True))
-        await service.create_stream(BASIN, "s")
-        for call in (
-            service.append(BASIN, "s", batch("x")),
-            service.append(BASIN, "made now", batch("x")),
-            service.read(BASIN, "s", request()),
-            service.open_append_session(BASIN, "s"),
-        ):
-            with pytest.raises(BadRequest, match="missing encryption key for stream cipher 'aegis-256'") as caught:
-                await call
-            assert caught.value.code == "bad_header"
-        assert await service.check_tail(BASIN, "s") == StreamPosition(0, 0)
-
-    async def test_a_name_that_came_back_with_a_cipher_needs_a_key(self, store: Store) -> None:
-        async with opened(store, maintain=False) as here, opened(store) as there:
-            ours, theirs = StreamStore(here), StreamStore(there)
-            await theirs.create_basin(BASIN)
-            await theirs.create_stream(BASIN, "s")
-            await ours.append(BASIN, "s", batch("plain"))
-            await theirs.delete_stream(BASIN, "s")
-
-            async def purged() -> bool:
-                return not (await theirs.list_streams(BASIN)).items
-
-            await eventually(purged)
-            await theirs.ensure_basin(BASIN, BasinConfig(stream_cipher=Cipher.AEGIS_256))
-            await theirs.create_stream(BASIN, "s")
-            with pytest.raises(BadRequest):
-                await ours.append(BASIN, "s", batch("would be plain"))
-            assert await theirs.check_tail(BASIN, "s") == StreamPosition(0, 0)
 
 
 class TestAppending:
