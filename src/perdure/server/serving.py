@@ -43,12 +43,22 @@ class _SharedSocketServer(Server):
     def __init__(self, app: object, listener: socket.socket, **options: object) -> None:
         super().__init__(app, **options)  # type: ignore[arg-type]  # the options of `Server`, spelled out below
         self._listener = listener
+        self._own = -1
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
         # The holder closes what it is given, so it is given a descriptor of its own: the listener stays its owner's.
-        own = os.dup(self._listener.fileno())
-        self._shd = SocketHolder(own, False, BACKLOG)  # type: ignore[call-arg,assignment]  # as built
+        self._own = os.dup(self._listener.fileno())
+        self._shd = SocketHolder(self._own, False, BACKLOG)  # type: ignore[call-arg,assignment]  # as built
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to whoever else has the socket; those that are open stay.
+
+        granian can only do both at once, and would cut a connection whose first request is still on its way. So its
+        descriptor becomes that of another socket, to which nobody connects.
+        """
+        with listen("127.0.0.1", 0) as nobodys:
+            os.dup2(nobodys.fileno(), self._own, inheritable=False)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -99,15 +109,27 @@ class Serving:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Serving:
+        await self.start()
+        return self
+
+    async def start(self) -> None:
+        """Accept connections; `stop` and `wait` end that."""
         self._task = asyncio.create_task(self._server.serve(), name="perdure-server")
         await asyncio.sleep(0)  # its start is one step, and then it is known whether it failed
         if self._task.done():
             await self._task
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+        self.stop()
         await self.wait()
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the other processes that serve on the socket; those that are open stay."""
+        self._server.stop_accepting()
+
+    def stop(self) -> None:
+        """Accept no further connection, and close each that is open after what runs on it. `wait` for the end."""
+        self._server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
 
     async def wait(self) -> None:
         """Wait until the server has ended, for as long as it runs."""
