@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from ..model.names import check_access_token_id, check_basin_name, check_stream_name
-from . import health, records
+from . import basins, health, locations, openapi, records, streams
 from .context import Context
 from .request import Request
 from .response import Response, Session
@@ -48,9 +48,50 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     public: bool = False
 
 
+def _basin(name: str, method: str, handler: Handler) -> Endpoint:
+    return Endpoint(name=name, method=method, path="/v1/basins/*", handler=handler, names=(Name.BASIN,))
+
+
+def _stream(name: str, method: str, handler: Handler) -> Endpoint:
+    return Endpoint(
+        name=name, method=method, path="/v1/streams/*", handler=handler, names=(Name.STREAM,), in_basin=True
+    )
+
+
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(name="health", method="GET", path="/health", handler=health.health, public=True),
+    Endpoint(name="health", method="HEAD", path="/health", handler=health.health, public=True),
     Endpoint(name="health", method="GET", path="/ping", handler=health.health, public=True),
+    Endpoint(name="health", method="HEAD", path="/ping", handler=health.health, public=True),
+    Endpoint(name="openapi", method="GET", path="/openapi.json", handler=openapi.description, public=True),
+    # Basins
+    Endpoint(name="list_basins", method="GET", path="/v1/basins", handler=basins.list_basins),
+    Endpoint(name="create_basin", method="POST", path="/v1/basins", handler=basins.create_basin),
+    _basin("get_basin_config", "GET", basins.get_basin_config),
+    _basin("ensure_basin", "PUT", basins.ensure_basin),
+    _basin("reconfigure_basin", "PATCH", basins.reconfigure_basin),
+    _basin("delete_basin", "DELETE", basins.delete_basin),
+    # Streams
+    Endpoint(name="list_streams", method="GET", path="/v1/streams", handler=streams.list_streams, in_basin=True),
+    Endpoint(name="create_stream", method="POST", path="/v1/streams", handler=streams.create_stream, in_basin=True),
+    _stream("get_stream_config", "GET", streams.get_stream_config),
+    _stream("ensure_stream", "PUT", streams.ensure_stream),
+    _stream("reconfigure_stream", "PATCH", streams.reconfigure_stream),
+    _stream("delete_stream", "DELETE", streams.delete_stream),
+    # Locations
+    Endpoint(name="list_locations", method="GET", path="/v1/locations", handler=locations.list_locations),
+    Endpoint(
+        name="get_default_location",
+        method="GET",
+        path="/v1/locations/default",
+        handler=locations.get_default_location,
+    ),
+    Endpoint(
+        name="set_default_location",
+        method="PUT",
+        path="/v1/locations/default",
+        handler=locations.set_default_location,
+    ),
     Endpoint(
         name="append",
         method="POST",
