@@ -253,6 +253,7 @@ class TestWriteAheadLog:
         await engine.append(stream, batch("x"))
         await engine.aclose()
         assert sorted(os.listdir(tmp_path)) == [
+            "backup.lock",
             "bells",
             "gate.lock",
             "segments",

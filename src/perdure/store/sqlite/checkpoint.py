@@ -5,6 +5,9 @@ megabytes. While others keep writing, such a copy never reaches the end, and onl
 to its end, and that nobody reads any more, can be used anew. So when it has grown to its limit, the
 writer finishes the copy between two groups, when nobody else writes. What is left to copy by then is
 little: the thread goes on copying until it is.
+
+While a backup reads the database, the log cannot begin anew however long one waits; so nobody does, and it grows
+until the backup has what it needs.
 """
 
 from __future__ import annotations
@@ -50,10 +53,15 @@ class Checkpointer:
     """Owns the checkpoint thread and its connection; `on_failure` hears of failed writes and syncs."""
 
     def __init__(
-        self, connect: Callable[[], apsw.Connection], log: Path, on_failure: Callable[[apsw.Error], None]
+        self,
+        connect: Callable[[], apsw.Connection],
+        log: Path,
+        is_pinned: Callable[[], bool],
+        on_failure: Callable[[apsw.Error], None],
     ) -> None:
         self._connect = connect
         self._log = log
+        self._is_pinned = is_pinned
         self._on_failure = on_failure
         self._wake = threading.Event()
         self._stopping = False
@@ -74,7 +82,10 @@ class Checkpointer:
             self._written = 0
             self._wake.set()
             if self._log_bytes() >= self._long_bytes:
-                self._finish = self._too_long = True
+                if self._is_pinned():
+                    self._long_bytes *= 2  # time to catch up, too, before anybody is made to wait
+                else:
+                    self._finish = self._too_long = True
 
     def _log_bytes(self) -> int:
         try:
@@ -157,7 +168,7 @@ class Checkpointer:
                     raise
                 logger.warning("copying the write-ahead log failed: %s", exc)
                 return
-            if frames * PAGE_BYTES < FINISH_BYTES:
+            if frames * PAGE_BYTES < FINISH_BYTES or self._is_pinned():
                 return
             # `frames` is the log as it was when the copy began. What came in since is about what came in
             # during the copy before.

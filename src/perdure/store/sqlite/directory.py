@@ -6,6 +6,7 @@
     users.lock                                    shared by all who use the directory, see `schema.prepare`
     gate.lock, turn.lock                          the writers' turnstile
     sweeper.lock                                  held by the process that removes what expired
+    backup.lock                                   shared by those who keep the log from beginning anew, see `backup`
     segments/                                     large blocks, see `segments`
     bells/                                        one datagram socket for each process that follows
 """
@@ -106,6 +107,10 @@ class DataDirectory:
     @property
     def sweeper_lock(self) -> Path:
         return self.path / "sweeper.lock"
+
+    @property
+    def backup_lock(self) -> Path:
+        return self.path / "backup.lock"
 
     @property
     def segments(self) -> Path:

@@ -62,7 +62,9 @@ class SqliteEngine:
         self._maintain = maintain
         self._forked = False
         self._closing: asyncio.Task[None] | None = None
-        self._checkpointer = Checkpointer(files.connect, files.directory.log, self._on_failed_checkpoint)
+        self._checkpointer = Checkpointer(
+            files.connect, files.directory.log, files.log_is_pinned, self._on_failed_checkpoint
+        )
         self._watcher = Watcher(files.connect, files.bell, files.ringer, loop, seen=files.newest_commit)
         self._readers = Readers(files.connect, loop)
         self._writer = Writer(

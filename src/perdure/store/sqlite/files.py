@@ -33,10 +33,12 @@ class OpenFiles:
                     self._lock(undo, path)
                     for path in (
                         directory.users_lock, directory.gate_lock, directory.turn_lock, directory.sweeper_lock,
+                        directory.backup_lock,
                     )
                 ]  # fmt: skip
-                users, gate, turn, badge = self._locks
+                users, gate, turn, badge, backups = self._locks
                 self.badge: FileLock = badge
+                self._backups = backups
                 self.turnstile: Turnstile = Turnstile(gate, turn)
                 self._segments = SegmentDirectory(directory.segments)
                 self.segment_writer: SegmentWriter = SegmentWriter(self._segments)
@@ -68,6 +70,13 @@ class OpenFiles:
         connection = connect(self.directory.database, vfs=self._vfs)
         self._segments.install(connection)
         return connection
+
+    def log_is_pinned(self) -> bool:
+        """Whether a backup reads the database, so that its log cannot begin anew however long one waits."""
+        if not self._backups.try_acquire():
+            return True
+        self._backups.release()
+        return False
 
     def close(self) -> None:
         """Release everything; a private directory is deleted. Idempotent."""
