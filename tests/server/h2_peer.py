@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import h2.config
@@ -108,12 +108,14 @@ class H2Peer:
         self.h2.increment_flow_control_window(WINDOW_BYTES)
         await self.flush()
 
-    async def open(self, method: str, path: str, *, end: bool = False, **fields: str) -> H2Stream:
-        """Begin a request; `content_type` and the like are header fields."""
+    async def open(
+        self, method: str, path: str, *, end: bool = False, fields: Mapping[str, str] | None = None, **more: str
+    ) -> H2Stream:
+        """Begin a request; `content_type` and the like are header fields, as are `fields`."""
         stream = H2Stream(self, self.h2.get_next_available_stream_id())
         self._streams[stream.id] = stream
         pairs = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
-        pairs += [(name.replace("_", "-"), value) for name, value in fields.items()]
+        pairs += [(name.replace("_", "-"), value) for name, value in {**(fields or {}), **more}.items()]
         self.h2.send_headers(stream.id, pairs, end_stream=end)
         await self.flush()
         return stream

@@ -38,11 +38,11 @@ async def appended(client: httpx.AsyncClient, *bodies: str, **more: object) -> d
 
 
 async def open_append(peer: H2Peer, path: str = RECORDS, **fields: str) -> H2Stream:
-    return await peer.open("POST", path, s2_basin=BASIN, content_type="s2s/proto", **fields)
+    return await peer.open("POST", path, s2_basin=BASIN, content_type="s2s/proto", fields=fields)
 
 
 async def open_read(peer: H2Peer, query: str, path: str = RECORDS, **fields: str) -> H2Stream:
-    return await peer.open("GET", f"{path}?{query}", end=True, s2_basin=BASIN, content_type="s2s/proto", **fields)
+    return await peer.open("GET", f"{path}?{query}", end=True, s2_basin=BASIN, content_type="s2s/proto", fields=fields)
 
 
 def parsed(data: bytes) -> list[Frame]:
