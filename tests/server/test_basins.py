@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import httpx
@@ -11,19 +10,19 @@ import pytest
 from perdure.model.limits import MAX_U64
 from tests.server.running import Running
 
-FULL_STREAM_CONFIG = {
+FULL_STREAM_CONFIG: dict[str, object] = {
     "storage_class": "standard",
     "retention_policy": {"infinite": {}},
     "timestamping": {"mode": "arrival", "uncapped": True},
     "delete_on_empty": {"min_age_secs": 60},
 }
-FULL_CONFIG = {
+FULL_CONFIG: dict[str, object] = {
     "default_stream_config": FULL_STREAM_CONFIG,
     "stream_cipher": "aes-256-gcm",
     "create_stream_on_append": True,
     "create_stream_on_read": True,
 }
-NO_CONFIG = {
+NO_CONFIG: dict[str, object] = {
     "default_stream_config": None,
     "stream_cipher": None,
     "create_stream_on_append": False,
@@ -256,7 +255,7 @@ async def test_a_basin_that_goes_is_left_alone(server: Running) -> None:
     ],
 )
 async def test_a_patch_changes_what_it_names(
-    server: Running, change: Mapping[str, object], differences: Mapping[str, object]
+    server: Running, change: dict[str, object], differences: dict[str, object]
 ) -> None:
     await create(server, config=FULL_CONFIG)
     answer = await server.http.patch(PATH, json=change)

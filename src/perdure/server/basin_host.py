@@ -38,8 +38,8 @@ def _in_host(host: bytes | None, domain: str | None) -> str | None:
     name = host.decode("latin-1").lower()
     if not name.startswith("["):
         name = name.partition(":")[0]
-    basin, dot, rest = name.partition(".")
-    if not dot or rest != domain:
+    basin, dot, rest = name.removesuffix(".").partition(".")
+    if not dot or rest != domain.lower():
         return None
     try:
         return check_basin_name(basin)

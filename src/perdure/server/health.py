@@ -14,5 +14,6 @@ async def health(context: Context, request: Request) -> Response:
     try:
         await context.store.list_basins(limit=1)
     except PerdureError as exc:
-        return Response(503, exc.message.encode(), headers.PLAIN_TEXT)
+        # Only the code: the message may name files, and anybody may ask.
+        return Response(503, f"the store does not answer ({exc.code})".encode(), headers.PLAIN_TEXT)
     return Response(200, b"OK", headers.PLAIN_TEXT)
