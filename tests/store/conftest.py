@@ -9,7 +9,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from perdure.store.engine import Engine
 from tests.store.stores import KINDS, Kind, Store, opened, store_of
 
-pytest.register_assert_rewrite("tests.store.engine_suite")
+pytest.register_assert_rewrite("tests.store.engine_suite", "tests.store.usage_suite")
 
 
 @pytest.fixture(autouse=True)

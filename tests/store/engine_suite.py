@@ -58,6 +58,7 @@ from tests.store.making import (
     records_of,
 )
 from tests.store.stores import Store, opened
+from tests.store.usage_suite import UsageContract
 
 
 def range_of(ack: AppendAck) -> tuple[int, int]:
@@ -925,6 +926,12 @@ class ClosingContract:
             put_token(engine, token_entry("t")),
             make_basin(engine, "other-basin"),
             delete_stream(engine),
+            engine.usage.add([]),
+            engine.usage.sample(),
+            engine.usage.counts(BASIN, "append-ops", 0, 3600, by_minute=True),
+            engine.usage.stream_storage(stream),
+            engine.usage.basin_storage(BASIN, 0, 3600),
+            engine.usage.active_basins(0, 3600),
         ):
             with pytest.raises(Unavailable):
                 await call
@@ -956,6 +963,7 @@ class EngineContract(
     CatalogueContract,
     AccessTokenContract,
     FollowingContract,
+    UsageContract,
     ClosingContract,
 ):
     """All of it."""

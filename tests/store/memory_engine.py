@@ -9,6 +9,7 @@ again.
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from perdure.store.engine import BlockRange, Lane
 from perdure.store.hub import Hub
 from perdure.store.sequencing import Block, StreamState, sequence, terminal_trim
 from tests.store.clock import Clock
+from tests.store.memory_usage import Catalogue, Level, MemoryUsage, MemoryUsageBook
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class Row:
         self.state = StreamState()
         self.blocks: list[Block] = []
         self.version = 0
+        self.written_ms = 0
 
     def write(self, entry: StreamEntry, state: StreamState, blocks: list[Block]) -> None:
         self.entry, self.state = entry, state
@@ -49,6 +52,7 @@ class MemoryDisk:
         self.names: dict[tuple[str, str], StreamId] = {}
         self.access_tokens: dict[str, AccessTokenEntry] = {}
         self.engines: list[MemoryEngine] = []
+        self.usage = MemoryUsage()
         self.last_id = 0
 
     def row(self, stream: StreamId) -> Row:
@@ -66,6 +70,33 @@ class MemoryDisk:
         return self.last_id
 
 
+class CatalogueOfDisk(Catalogue):
+    """Streams and basins as the usage book sees them."""
+
+    def __init__(self, disk: MemoryDisk, clock: Clock) -> None:
+        self._disk = disk
+        self._clock = clock
+
+    def basin_ids(self) -> dict[str, int]:
+        return {name: entry.basin_id for name, entry in self._disk.basins.items()}
+
+    def streams(self) -> list[tuple[str, StreamId, datetime, datetime | None]]:
+        entries = ((basin, stream, self._disk.rows[stream].entry) for (basin, _), stream in self._disk.names.items())
+        return [(basin, stream, entry.created_at, entry.deleted_at) for basin, stream, entry in entries]
+
+    def level(self, stream: StreamId) -> Level | None:
+        """As if everything that is trimmed or expired were removed at once."""
+        row, now = self._disk.rows.get(stream), self._clock.now_ms()
+        if row is None:
+            return None
+        kept = [
+            block.metered_bytes
+            for block in row.blocks
+            if block.end_seq > row.state.trim_point and (block.expires_ms is None or block.expires_ms > now)
+        ]
+        return Level(sum(kept), row.written_ms // 1000)
+
+
 class Queued:
     def __init__(self, batch: AppendInput, lane: Lane | None, future: asyncio.Future[AppendAck]) -> None:
         self.batch = batch
@@ -81,6 +112,7 @@ class MemoryEngine:
         self._clock = clock
         self._maintain = maintain
         self._hub = Hub()
+        self._usage = MemoryUsageBook(disk.usage, CatalogueOfDisk(disk, clock), clock.now_ms, self._check)
         self._queues: dict[StreamId, list[Queued]] = {}
         self._work = asyncio.Event()
         self._closed = False
@@ -96,6 +128,10 @@ class MemoryEngine:
     @property
     def hub(self) -> Hub:
         return self._hub
+
+    @property
+    def usage(self) -> MemoryUsageBook:
+        return self._usage
 
     async def aclose(self) -> None:
         if self._closed:
@@ -142,6 +178,8 @@ class MemoryEngine:
                 break
         if row is not None and blocks:
             row.write(row.entry, state, blocks)
+            row.written_ms = blocks[-1].stored_ms
+            self._usage.resized(stream)
             self._published(stream, blocks)
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, AppendAck):
@@ -281,6 +319,7 @@ class MemoryEngine:
         if row is None:
             entry = replace(entry, stream_id=StreamId(disk.next_id()))
             disk.rows[entry.stream_id] = Row(entry)
+            disk.rows[entry.stream_id].written_ms = self._clock.now_ms()
             disk.names[basin, name] = entry.stream_id
         elif entry.deleted_at is not None:
             self._close_stream(row, entry)
@@ -329,6 +368,7 @@ class MemoryEngine:
             row = disk.rows[stream]
             deleted_at = disk.basins[basin].deleted_at
             if row.entry.deleted_at is not None:
+                disk.usage.gone.append((basin, row.entry.created_at, row.entry.deleted_at))
                 del disk.names[basin, name], disk.rows[stream]
             elif deleted_at is not None:
                 self._close_stream(row, delete_stream(row.entry, basin, name, deleted_at).entry)

@@ -73,6 +73,14 @@ def interval_of(metric_set: MetricSet, wanted: Interval | None) -> Interval:
     return only
 
 
+class MetricsQuery(Struct, frozen=True, gc=False):
+    """What is asked about a set, as it was given: bounds in seconds since the Unix epoch, both of which it needs."""
+
+    start: int | None = None
+    end: int | None = None
+    interval: Interval | None = None
+
+
 class MetricsRange(Struct, frozen=True, gc=False):
     """From `start` up to `end`, in seconds since the Unix epoch. `MetricsRange.of` checks it."""
 
@@ -80,8 +88,9 @@ class MetricsRange(Struct, frozen=True, gc=False):
     end: int
 
     @classmethod
-    def of(cls, start: int | None, end: int | None, *, now_secs: float) -> MetricsRange:
+    def of(cls, query: MetricsQuery, *, now_secs: float) -> MetricsRange:
         """Raises `Invalid`: a bound is missing, they are reversed, too far apart, or in the future."""
+        start, end = query.start, query.end
         if start is None or end is None:
             missing = "start" if start is None else "end"
             raise Invalid(f"`{missing}` is missing; give it in seconds since the Unix epoch")

@@ -30,6 +30,7 @@ from .access_tokens import AccessTokenEntry
 from .catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
 from .hub import Hub
 from .sequencing import Block, StreamState
+from .usage import UsageBook
 
 
 class Lane:
@@ -62,6 +63,11 @@ class Engine(Protocol):
     @property
     def hub(self) -> Hub:
         """Where followers of this process are woken."""
+        ...
+
+    @property
+    def usage(self) -> UsageBook:
+        """What is kept about the use of the store. Its calls fail as the engine's own do."""
         ...
 
     async def aclose(self) -> None:

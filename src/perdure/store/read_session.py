@@ -43,6 +43,7 @@ class ReadSession:
         cursor: int,
         heartbeat_gap: Callable[[], float],
         seal: Seal | None = None,
+        meter: Callable[[int], None] | None = None,
     ) -> None:
         self._engine = engine
         self._stream = stream
@@ -51,6 +52,8 @@ class ReadSession:
         self._cursor = cursor
         self._gap = heartbeat_gap
         self._seal = seal
+        self._meter = meter
+        self._metered_bytes = 0
         self._budget = Budget(request.limits)
         self._following = False
         self._tail = StreamPosition(0, 0)
@@ -67,9 +70,12 @@ class ReadSession:
         request: ReadRequest,
         *,
         seal: Seal | None = None,
+        meter: Callable[[int], None] | None = None,
         heartbeat_gap: Callable[[], float] = lambda: random.uniform(*HEARTBEAT_SECS),
     ) -> ReadSession:
         """Find where the read starts. `seal` opens what is sealed; a stream with a cipher needs it.
+
+        `meter` is told the metered bytes of each delivery, but for the terminal trim of a stream that is deleted.
 
         Raises `ReadUnwritten` for a start beyond the tail, `StreamNotFound`, `StreamDeletionPending`.
         """
@@ -85,7 +91,7 @@ class ReadSession:
             if mailbox is not None:
                 mailbox.__exit__()
             raise
-        return cls(engine, stream, request, mailbox, start, heartbeat_gap, seal)
+        return cls(engine, stream, request, mailbox, start, heartbeat_gap, seal, meter)
 
     async def __aenter__(self) -> ReadSession:
         return self
@@ -131,6 +137,9 @@ class ReadSession:
             self._cursor = delivery.cursor
             if not delivery.is_heartbeat:
                 self._quiet_since = asyncio.get_running_loop().time()
+                if self._meter is not None:
+                    self._meter(self._budget.taken_bytes - self._metered_bytes)
+                    self._metered_bytes = self._budget.taken_bytes
             elif delivery.tail is None or self._budget.spent:
                 break  # the limits allow nothing of what comes next
             return delivery

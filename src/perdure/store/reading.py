@@ -105,6 +105,8 @@ class Budget:
         self._until = limits.until
         self.spent: bool = limits.count == 0 or limits.bytes == 0
         """True once a limit is reached: nothing more may be handed out."""
+        self.taken_bytes: int = 0
+        """Metered bytes handed out so far."""
 
     def take_whole(self, block: Block) -> bool:
         """Whether the whole block fits the limits; if so it counts as handed out."""
@@ -135,6 +137,7 @@ class Budget:
         return tuple(taken)
 
     def _spend(self, count: int, size: int) -> None:
+        self.taken_bytes += size
         if self._count is not None:
             self._count -= count
             self.spent = self.spent or self._count == 0

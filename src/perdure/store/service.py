@@ -11,10 +11,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 from ..errors import BasinNotFound, StreamNotFound
-from ..model.access_tokens import AccessTokenInfo
+from ..model.access_tokens import AccessTokenInfo, Operation
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
     BasinConfig,
@@ -25,6 +26,7 @@ from ..model.configs import (
 )
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS, MAX_READ_BYTES, MAX_READ_RECORDS, MAX_WAIT_SECS
+from ..model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ..model.names import (
     check_access_token_id,
     check_access_token_prefix,
@@ -36,12 +38,15 @@ from ..model.names import (
 )
 from ..model.positions import StreamPosition
 from ..model.reads import ReadLimits, ReadRequest
-from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
 from . import access_tokens, catalogue, ciphers
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
 from .read_session import ReadSession
 from .sealing import Seal
+from .usage import ACCOUNT, Counters
+from .usage_metrics import UsageMetrics
+from .usage_recorder import UsageRecorder
 
 T = TypeVar("T")
 
@@ -67,25 +72,46 @@ def page_limit(limit: int) -> int:
 class Appender:
     """One append session on a stream: batches in order, nothing after the first that fails."""
 
-    def __init__(self, engine: Engine, entry: StreamEntry, seal: Seal | None = None) -> None:
+    def __init__(
+        self, engine: Engine, entry: StreamEntry, seal: Seal | None = None, counters: Counters | None = None
+    ) -> None:
         self._engine = engine
         self._stream = entry.stream_id
         self._seal = seal
+        self._basin = entry.basin
+        self._counters = counters
         self._lane = Lane()
 
     def submit(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
         """Queue a batch behind those submitted before; the future resolves when it is durable."""
         sealed = batch if self._seal is None else self._seal.seal(batch)
-        return self._engine.append(self._stream, sealed, self._lane)
+        future = self._engine.append(self._stream, sealed, self._lane)
+        if self._counters is not None:
+            future.add_done_callback(partial(self._count, self._counters, batch.metered_bytes))
+        return future
+
+    def _count(self, counters: Counters, metered_bytes: int, done: asyncio.Future[AppendAck]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            counters.appended_in_session(self._basin, metered_bytes)
 
 
 class StreamStore:
-    """The store's operations. It owns nothing: whoever opened the engine closes it."""
+    """The store's operations. It owns nothing: whoever opened the engine closes it.
+
+    With `usage`, what is done is counted there. Without, nothing is, and the metrics tell what others counted.
+    """
 
     def __init__(
-        self, engine: Engine, *, now: Callable[[], datetime] = _utc_now, known_streams: int = KNOWN_STREAMS
+        self,
+        engine: Engine,
+        usage: UsageRecorder | None = None,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        known_streams: int = KNOWN_STREAMS,
     ) -> None:
         self._engine = engine
+        self._metrics = UsageMetrics(engine, usage, lambda: now().timestamp())
+        self._counters = None if usage is None else usage.counters
         self._now = now
         self._known_bound = known_streams
         self._known: OrderedDict[tuple[str, str], StreamEntry] = OrderedDict()
@@ -101,6 +127,7 @@ class StreamStore:
         check_basin_prefix(start_after, "start_after")
         size = page_limit(limit)
         entries, more = _page(await self._engine.list_basins(prefix, start_after, size + 1), size)
+        self.count(Operation.LIST_BASINS)
         return Page(tuple(entry.info() for entry in entries), more)
 
     async def create_basin(
@@ -114,6 +141,7 @@ class StreamStore:
         change = await self._engine.change_basin(
             name, lambda existing: catalogue.create_basin(existing, name, config, request_token, now)
         )
+        self.count(Operation.CREATE_BASIN)
         return Provisioned(change.entry.info(), change.result)
 
     async def ensure_basin(self, name: str, config: BasinConfig = _NOTHING_SET) -> Provisioned[BasinInfo]:
@@ -123,6 +151,8 @@ class StreamStore:
         change = await self._engine.change_basin(
             name, lambda existing: catalogue.ensure_basin(existing, name, config, now)
         )
+        created = change.result is ProvisionResult.CREATED
+        self.count(Operation.CREATE_BASIN if created else Operation.RECONFIGURE_BASIN)
         return Provisioned(change.entry.info(), change.result)
 
     async def get_basin_config(self, name: str) -> BasinConfig:
@@ -130,12 +160,14 @@ class StreamStore:
         entry = await self._engine.basin(name)
         if entry is None:
             raise BasinNotFound(f"basin `{name}` not found")
+        self.count(Operation.GET_BASIN_CONFIG)
         return entry.config
 
     async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig:
         """Merge `change` into the basin's configuration and give the whole of it."""
         check_basin_name(name)
         outcome = await self._engine.change_basin(name, lambda existing: catalogue.change_basin(existing, name, change))
+        self.count(Operation.RECONFIGURE_BASIN)
         return outcome.entry.config
 
     async def delete_basin(self, name: str) -> None:
@@ -143,6 +175,7 @@ class StreamStore:
         check_basin_name(name)
         now = self._now()
         await self._engine.change_basin(name, lambda existing: catalogue.delete_basin(existing, name, now))
+        self.count(Operation.DELETE_BASIN)
 
     # Streams --------------------------------------------------------------------------------------
 
@@ -155,6 +188,7 @@ class StreamStore:
         check_stream_prefix(start_after, "start_after")
         size = page_limit(limit)
         entries, more = _page(await self._engine.list_streams(basin, prefix, start_after, size + 1), size)
+        self.count(Operation.LIST_STREAMS, basin)
         return Page(tuple(entry.info() for entry in entries), more)
 
     async def create_stream(
@@ -170,6 +204,7 @@ class StreamStore:
             return catalogue.create_stream(parent, existing, basin, name, config, request_token, now)
 
         change = await self._engine.change_stream(basin, name, decide)
+        self.count(Operation.CREATE_STREAM, basin)
         return Provisioned(change.entry.info(), change.result)
 
     async def ensure_stream(self, basin: str, name: str, config: StreamConfig | None = None) -> Provisioned[StreamInfo]:
@@ -181,12 +216,15 @@ class StreamStore:
             name,
             lambda parent, existing: catalogue.ensure_stream(parent, existing, basin, name, config, now),
         )
+        created = change.result is ProvisionResult.CREATED
+        self.count(Operation.CREATE_STREAM if created else Operation.RECONFIGURE_STREAM, basin)
         return Provisioned(change.entry.info(), change.result)
 
     async def get_stream_config(self, basin: str, name: str) -> StreamConfig:
         """The configuration that the stream works by, with every field set."""
         self._check_names(basin, name)
         entry = catalogue.live_stream(basin, name, await self._engine.stream(basin, name))
+        self.count(Operation.GET_STREAM_CONFIG, basin)
         return entry.config.as_layer()
 
     async def reconfigure_stream(self, basin: str, name: str, change: StreamReconfiguration) -> StreamConfig:
@@ -197,6 +235,7 @@ class StreamStore:
             name,
             lambda parent, existing: catalogue.change_stream(parent, existing, basin, name, change),
         )
+        self.count(Operation.RECONFIGURE_STREAM, basin)
         return outcome.entry.config.as_layer()
 
     async def delete_stream(self, basin: str, name: str) -> None:
@@ -207,6 +246,7 @@ class StreamStore:
             basin, name, lambda _, existing: catalogue.delete_stream(existing, basin, name, now)
         )
         self._known.pop((basin, name), None)
+        self.count(Operation.DELETE_STREAM, basin)
 
     # Records --------------------------------------------------------------------------------------
 
@@ -215,35 +255,50 @@ class StreamStore:
         self._check_names(basin, name)
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
         try:
-            return (await self._engine.state(entry.stream_id)).position
+            state = await self._engine.state(entry.stream_id)
         except StreamNotFound:
             entry = await self._entry(basin, name, create_on="read")
-            return (await self._engine.state(entry.stream_id)).position
+            state = await self._engine.state(entry.stream_id)
+        self.count(Operation.CHECK_TAIL, basin)
+        return state.position
 
     async def append(self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None) -> AppendAck:
         """Append a batch; returns when it is durable. Raises what `sequencing.sequence` and `Seal.of` raise."""
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append")
         try:
-            return await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+            ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
         except StreamNotFound:  # the name we knew was deleted, perhaps created anew
             entry = await self._entry(basin, name, create_on="append")
-            return await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+            ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+        if self._counters is not None:
+            self._counters.appended(basin, batch.metered_bytes)
+        return ack
 
     async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> Appender:
         """An append session on the stream, which is created here and now if it may be."""
         entry = await self._entry(basin, name, create_on="append")
-        return Appender(self._engine, entry, await self._seal(entry, key))
+        return Appender(self._engine, entry, await self._seal(entry, key), self._counters)
 
     async def open_read_session(
         self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
     ) -> ReadSession:
         """A read session; raises `ReadUnwritten` if it starts beyond the tail. The caller closes it."""
+        session = await self._open_read(basin, name, request, key)
+        if self._counters is not None:
+            self._counters.opened_read_session(basin)
+        return session
+
+    async def _open_read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None) -> ReadSession:
         entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
         try:
-            return await ReadSession.open(self._engine, entry.stream_id, request, seal=await self._seal(entry, key))
+            return await self._read_session(entry, request, key)
         except StreamNotFound:
-            entry = await self._entry(basin, name, create_on="read")
-            return await ReadSession.open(self._engine, entry.stream_id, request, seal=await self._seal(entry, key))
+            return await self._read_session(await self._entry(basin, name, create_on="read"), request, key)
+
+    async def _read_session(self, entry: StreamEntry, request: ReadRequest, key: EncryptionKey | None) -> ReadSession:
+        meter = None if self._counters is None else partial(self._counters.handed_out, entry.basin)
+        seal = await self._seal(entry, key)
+        return await ReadSession.open(self._engine, entry.stream_id, request, seal=seal, meter=meter)
 
     async def read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None) -> ReadBatch:
         """One read of at most 1000 records and 1 MiB; `wait` is capped at 60 s (section 6.6)."""
@@ -258,7 +313,9 @@ class StreamStore:
             request.clamp,
             None if request.wait is None else min(request.wait, MAX_WAIT_SECS),
         )
-        async with await self.open_read_session(basin, name, capped, key) as session:
+        async with await self._open_read(basin, name, capped, key) as session:
+            if self._counters is not None:
+                self._counters.read(basin)
             caught_up: list[ReadBatch] = []
             async for delivery in session:
                 if delivery.is_heartbeat:
@@ -281,6 +338,7 @@ class StreamStore:
         check_access_token_prefix(start_after, "start_after")
         size = page_limit(limit)
         entries, more = _page(await self._engine.list_access_tokens(prefix, start_after, size + 1), size)
+        self.count(Operation.LIST_ACCESS_TOKENS)
         return Page(tuple(entry.info for entry in entries), more)
 
     async def issue_access_token(self, wanted: AccessTokenInfo, issuer: AccessTokenInfo | None = None) -> str:
@@ -292,17 +350,48 @@ class StreamStore:
         await self._engine.change_access_token(
             wanted.id, lambda existing: access_tokens.issue(existing, wanted, issuer, secret_hash, now)
         )
+        self.count(Operation.ISSUE_ACCESS_TOKEN)
         return secret
 
     async def revoke_access_token(self, token_id: str) -> None:
         """Make the token's secret worthless. Raises `AccessTokenNotFound`."""
         check_access_token_id(token_id)
         await self._engine.change_access_token(token_id, lambda existing: access_tokens.revoke(existing, token_id))
+        self.count(Operation.REVOKE_ACCESS_TOKEN)
 
     async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> dict[bytes, AccessTokenInfo]:
         """The tokens that have these hashes (`access_tokens.hash_secret`), expired ones included, by hash."""
         entries = await self._engine.find_access_tokens(secret_hashes)
         return {entry.secret_hash: entry.info for entry in entries}
+
+    # Usage ----------------------------------------------------------------------------------------
+
+    def count(self, operation: Operation, basin: str = ACCOUNT) -> None:
+        """Count an operation that succeeded; every method does so by itself."""
+        if self._counters is not None:
+            self._counters.operated(operation, basin)
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        """Metrics of the whole store. Raises `Invalid` for a range or an interval that the set does not have."""
+        found = await self._metrics.account(metric_set, query)
+        self.count(Operation.ACCOUNT_METRICS)
+        return found
+
+    async def basin_metrics(self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        """Metrics of a basin, all its streams together; raises as `account_metrics` does."""
+        check_basin_name(basin)
+        found = await self._metrics.basin(basin, metric_set, query)
+        self.count(Operation.BASIN_METRICS, basin)
+        return found
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]:
+        """Metrics of a stream; raises as `account_metrics` does."""
+        self._check_names(basin, name)
+        found = await self._metrics.stream(basin, name, metric_set, query)
+        self.count(Operation.STREAM_METRICS, basin)
+        return found
 
     # Sealed streams -------------------------------------------------------------------------------
 

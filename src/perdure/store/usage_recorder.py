@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
 from ..errors import PerdureError, UsageError
+from .clock import wall_clock_ms
 from .usage import Counters, UsageBook, UsageCount, UsageKey
 
 logger: Final = logging.getLogger("perdure.store.usage")
@@ -25,10 +25,6 @@ CHUNK_COUNTS: Final = 256
 
 MAX_WAITING_COUNTS: Final = 200_000
 """Counts that wait for a store that cannot be written to; beyond it the oldest are given up."""
-
-
-def wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class UsageRecorder:

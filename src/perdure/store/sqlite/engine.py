@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
@@ -22,9 +21,11 @@ from ...errors import Unavailable, UsageError
 from ...model.batches import AppendAck, AppendInput
 from ..access_tokens import AccessTokenEntry
 from ..catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
+from ..clock import wall_clock_ms
 from ..engine import BlockRange, Lane
 from ..hub import Hub
 from ..sequencing import Block, StreamState
+from ..usage import UsageBook
 from . import access_token_rows as tokens
 from . import catalogue_jobs as jobs
 from . import catalogue_rows as rows
@@ -35,15 +36,14 @@ from .readers import Readers
 from .schema import PAGE_BYTES
 from .segments import LARGE_BYTES
 from .sweeper import Sweeper
+from .usage_book import SqliteUsageBook
 from .watcher import Watcher
-from .writer import Committed, Writer
+from .writer import Committed, WriteContext, Writer
+
+T = TypeVar("T")
 
 _PAGES_A_BLOCK: Final = 3 * PAGE_BYTES
 """What a commit of one small block writes besides its body: a leaf, an index page and a state page."""
-
-
-def wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class SqliteEngine:
@@ -78,6 +78,7 @@ class SqliteEngine:
             on_commit=self._on_commit,
         )
         self._sweeper = Sweeper(files.badge, self._writer.submit)
+        self._usage = SqliteUsageBook(self._query, self._change, now_ms)
 
     @classmethod
     async def open(
@@ -121,6 +122,10 @@ class SqliteEngine:
     @property
     def hub(self) -> Hub:
         return self._watcher.hub
+
+    @property
+    def usage(self) -> UsageBook:
+        return self._usage
 
     @property
     def path(self) -> str:
@@ -170,6 +175,7 @@ class SqliteEngine:
         self.hub.publish(committed.blocks)
         if committed.deleted:
             self.hub.nudge(committed.deleted)
+        self._usage.resized(committed.resized)
         if committed.sweep:
             self._sweeper.wake()
 
@@ -256,6 +262,14 @@ class SqliteEngine:
     ) -> AccessTokenEntry | None:
         self._check()
         return await self._writer.submit(partial(tokens.change_access_token, token_id, decide))
+
+    def _query(self, query: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
+        self._check()
+        return self._readers.submit(query)
+
+    def _change(self, run: Callable[[WriteContext], T]) -> asyncio.Future[T]:
+        self._check()
+        return self._writer.submit(run)
 
     def _check(self) -> None:
         if self._forked:

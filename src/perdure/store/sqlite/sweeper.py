@@ -20,6 +20,7 @@ from ..catalogue import StreamId
 from .catalogue_rows import decode_stream_config
 from .locks import FileLock
 from .schema import MAX_I64, saturated
+from .usage_rows import remember_activity
 from .writer import WriteContext
 
 T = TypeVar("T")
@@ -230,6 +231,7 @@ def _purge(context: WriteContext, stream_id: StreamId, allowance: _Allowance) ->
     if holds_blocks:
         _holds_less(context, stream_id, allowance.spent_bytes - spent_before)
         return
+    remember_activity(context.connection, stream_id)
     context.connection.execute("DELETE FROM stream_state WHERE stream_id = ?", (stream_id,))
     context.connection.execute("DELETE FROM stream WHERE stream_id = ?", (stream_id,))
 

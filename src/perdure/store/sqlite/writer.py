@@ -92,12 +92,13 @@ _Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
 class Committed:
     """What a group made durable, handed to the event loop in one piece."""
 
-    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "sweep")
+    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "sweep")
 
     def __init__(self, outcomes: list[_Outcome], group: Group) -> None:
         self.outcomes: list[_Outcome] = outcomes
         self.blocks: list[tuple[StreamId, Block]] = group.blocks
         self.deleted: list[StreamId] = group.deleted
+        self.resized: set[StreamId] = group.resized
         self.first_commit_id: int | None = group.first_commit_id
         self.last_commit_id: int = group.last_commit_id
         self.sweep: bool = group.sweep
