@@ -10,11 +10,11 @@ import asyncio
 import logging
 from typing import Final
 
-from ..errors import AuthenticationFailed, BadRequest, Invalid, PerdureError, RateLimited, ServerDraining
+from ..errors import CODES, AuthenticationFailed, BadRequest, Invalid, PerdureError, RateLimited, ServerDraining
 from ..store.service import StreamStore
 from ..wire import headers
-from ..wire.compression import Compression, compress
-from ..wire.errors_json import encode_error
+from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
+from ..wire.errors_json import INTERNAL_ERROR, encode_error
 from ..wire.media import response_coding
 from . import cors
 from .admission import Admission
@@ -30,9 +30,7 @@ from .sessions import Sessions
 
 logger: Final = logging.getLogger("perdure.server")
 
-MIN_COMPRESSED_BYTES: Final = 1024
-"""Smaller answers go out as they are (store API, section 2.8)."""
-
+_INTERNAL: Final = CODES[PerdureError.code].status
 _NOT_FOUND: Final = Response(404)
 _UNSUPPORTED_CODING: Final = Response(415)
 
@@ -62,20 +60,28 @@ class ServerApp:
         if isinstance(outcome, Response):
             await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
         else:
-            await outcome.run(Channel(receive, send, common))
+            try:
+                await outcome.run(Channel(receive, send, common))
+            except Exception:
+                # Its head may be out, so all that can be done is to end it; the log says why.
+                logger.exception("a session on %s %r failed", request.method, scope["raw_path"])
+                raise
 
     async def _answer(self, request: Request, scope: Scope) -> Response | Session:
         try:
             return await self._dispatch(request, scope)
         except PerdureError as exc:
-            return error_response(exc)
+            answer = error_response(exc)
+            if answer.status == _INTERNAL:  # the client is told no more than that something failed
+                logger.error("answering %s %r failed", request.method, scope["raw_path"], exc_info=exc)
+            return answer
         except UnknownCoding:
             return _UNSUPPORTED_CODING
         except ClientGone:
             raise
         except Exception:
-            logger.exception("answering %s %s failed", request.method, scope["path"])
-            return error_response(PerdureError("internal error"))
+            logger.exception("answering %s %r failed", request.method, scope["raw_path"])
+            return error_response(PerdureError(INTERNAL_ERROR))
 
     async def _dispatch(self, request: Request, scope: Scope) -> Response | Session:
         raw_path: bytes = scope["raw_path"]
