@@ -1,0 +1,170 @@
+"""What appends and sessions may take of the server: each number of `perdure.server.limits` that is about them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.server.admission import Admission
+from perdure.server.context import ServerSettings
+from perdure.server.limits import MIN_INFLIGHT_APPEND_BYTES, ServerLimits
+from perdure.server.sessions import RETRY_AFTER_MS
+from tests.server.h2_peer import H2Peer, connected
+from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
+from tests.server.running import BASIN, Running, Serve
+
+
+def limited(**limits: float) -> ServerSettings:
+    return ServerSettings(limits=ServerLimits(**limits))  # type: ignore[arg-type]  # names and types are checked there
+
+
+async def prepare(server: Running) -> None:
+    await server.store.create_basin(BASIN)
+    await server.store.create_stream(BASIN, STREAM)
+
+
+async def refused(peer: H2Peer) -> None:
+    late = await open_read(peer, "seq_num=0")
+    assert await late.head() == 429
+    assert late.fields["retry-after-ms"] == str(RETRY_AFTER_MS)
+    assert b'"code":"rate_limited"' in await late.rest()
+
+
+async def accepted(peer: H2Peer) -> None:
+    """Wait until there is a place again, which is as soon as the server has noticed that one became free."""
+    while True:
+        session = await open_read(peer, "seq_num=0")
+        if await session.head() == 200:
+            return
+
+
+@pytest.mark.parametrize("limit", ["max_sessions", "max_sessions_per_connection"])
+async def test_sessions_are_bounded(serve: Serve, limit: str) -> None:
+    async with serve(limited(**{limit: 3})) as server:
+        await prepare(server)
+        async with connected(server.port) as peer, connected(server.port) as other:
+            reading = await open_read(peer, "seq_num=0")
+            await next_batch(reading)
+            writing = await open_append(peer)
+            await writing.head()
+            async with server.in_basin() as http:
+                events = {"accept": "text/event-stream"}
+                assert (await http.get(f"{RECORDS}?seq_num=0&wait=1", headers=events)).status_code == 200
+            third = await open_append(peer)
+            assert await third.head() == 200
+            await refused(peer)
+            if limit == "max_sessions":
+                await refused(other)
+            else:
+                await next_batch(await open_read(other, "seq_num=0"))
+            await writing.send(frames(batch("a")), end=True)
+            assert len(acks_and_end(await writing.rest())[0]) == 1
+            await accepted(peer)
+            await refused(peer)
+            await reading.reset()
+            await accepted(peer)
+
+
+async def test_a_session_that_was_not_opened_takes_no_place(serve: Serve) -> None:
+    async with serve(limited(max_sessions=1)) as server:
+        await prepare(server)
+        async with connected(server.port) as peer:
+            for _ in range(3):
+                missing = await open_read(peer, "seq_num=0", "/v1/streams/none/records")
+                assert await missing.head() == 404
+                missing = await open_append(peer, "/v1/streams/none/records")
+                assert await missing.head() == 404
+            await next_batch(await open_read(peer, "seq_num=0"))
+
+
+async def test_appends_beyond_the_budget_wait_their_turn(serve: Serve) -> None:
+    async with serve(limited(max_inflight_append_bytes=MIN_INFLIGHT_APPEND_BYTES)) as server:
+        await prepare(server)
+        large = "x" * 700_000
+        async with connected(server.port) as peer, server.in_basin() as http:
+            session = await open_append(peer)
+            sending = asyncio.create_task(session.send(frames(*[batch(large)] * 10), end=True))
+            answers = await asyncio.gather(
+                *[http.post(RECORDS, json={"records": [{"body": large}]}) for _ in range(10)]
+            )
+            assert {answer.status_code for answer in answers} == {200}
+            acks, terminal = acks_and_end(await session.rest())
+            await sending
+            assert (len(acks), terminal) == (10, None)
+
+
+@pytest.mark.parametrize("kind", ["s2s/proto", "text/event-stream"])
+async def test_reader_that_takes_nothing_is_given_up(serve: Serve, kind: str) -> None:
+    async with serve(limited(stall_timeout_secs=0.5, max_sessions=1)) as server:
+        await prepare(server)
+        for _ in range(20):
+            await server.store.append(BASIN, STREAM, batch("x" * 1_000_000))
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=2**16)
+        fields = {"host": "localhost", "s2-basin": BASIN, "accept": kind}
+        if kind == "s2s/proto":
+            fields["content-type"] = kind
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        writer.write(f"GET {RECORDS}?seq_num=0 HTTP/1.1\r\n{head}\r\n".encode())
+        assert b"200 OK" in await reader.readline()
+        async with connected(server.port) as peer:
+            await accepted(peer)  # the one place is free again
+        writer.close()
+
+
+class Turns:
+    """Appends that ask for room, by number; what they got, in order."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission: Admission = admission
+        self.admitted: list[int] = []
+
+    async def ask(self, number: int, size: int) -> None:
+        await self.admission.take(size)
+        self.admitted.append(number)
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.tuples(st.sampled_from(["ask", "release", "cancel"]), st.integers(1, 25)), max_size=40),
+)
+def test_admission_is_first_come_first_served_and_bounded(bound: int, steps: list[tuple[str, int]]) -> None:
+    async def check() -> None:
+        turns = Turns(Admission(bound))
+        sizes: list[int] = []
+        tasks: list[asyncio.Task[None]] = []
+        released: set[int] = set()
+        cancelled: set[int] = set()
+        for step, value in steps:
+            held = [number for number in turns.admitted if number not in released]
+            if step == "ask":
+                sizes.append(value)
+                tasks.append(asyncio.create_task(turns.ask(len(tasks), value)))
+            elif step == "release" and held:
+                number = held[value % len(held)]
+                released.add(number)
+                turns.admission.release(sizes[number])
+            elif step == "cancel" and tasks:
+                number = value % len(tasks)
+                if number not in turns.admitted:
+                    cancelled.add(number)
+                    tasks[number].cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            in_flight = sum(sizes[number] for number in turns.admitted if number not in released)
+            statistics = turns.admission.statistics()
+            assert statistics.in_flight_bytes == in_flight
+            assert in_flight <= bound or len(turns.admitted) - len(released) == 1
+            waiting = [n for n in range(len(tasks)) if n not in cancelled and n not in turns.admitted]
+            assert statistics.waiting == len(waiting)
+            assert turns.admitted == sorted(turns.admitted)
+            if waiting:
+                assert in_flight, "nobody waits for a budget that nobody uses"
+                assert in_flight + sizes[waiting[0]] > bound
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(check())
