@@ -20,6 +20,7 @@ from perdure.model.access_tokens import (
     ReadWritePermissions,
     ResourceSet,
     is_subset,
+    with_prefix,
     without_nothing,
 )
 from tests.model.strategies import resource_sets
@@ -58,6 +59,13 @@ class TestResourceSets:
         universe = [""] + [f"{a}{b}{c}{d}" for a in "ab" for b in "ab" for c in ("", "a", "b") for d in ("", "a", "b")]
         universe += ["a", "b", "c"]
         assert is_subset(inner, outer) == (names_in(inner, universe) <= names_in(outer, universe))
+
+    @given(names=resource_sets(short_names), prefix=short_names)
+    def test_a_part_of_a_set_by_prefix(self, names: ResourceSet | None, prefix: str) -> None:
+        universe = ["", *(f"{a}{b}{c}{d}" for a in "ab" for b in ("", "a", "b") for c in ("", "a", "b") for d in "ab")]
+        universe += ["a", "b", "c"]
+        found = names_in(with_prefix(names, prefix), universe)
+        assert found == {name for name in names_in(names, universe) if name.startswith(prefix)}
 
     @given(names=resource_sets(st.text(max_size=5)))
     def test_everything_and_nothing(self, names: ResourceSet | None) -> None:

@@ -83,6 +83,16 @@ def is_subset(inner: ResourceSet | None, outer: ResourceSet | None) -> bool:
     return isinstance(outer, NamePrefix) and inner.prefix.startswith(outer.prefix)
 
 
+def with_prefix(names: ResourceSet | None, prefix: str) -> ResourceSet | None:
+    """The names in `names` that start with `prefix`; None for none."""
+    names = without_nothing(names)
+    if isinstance(names, ExactName):
+        return names if names.name.startswith(prefix) else None
+    if names is None or names.prefix.startswith(prefix):
+        return names
+    return NamePrefix(prefix) if prefix.startswith(names.prefix) else None
+
+
 class ReadWritePermissions(Struct, frozen=True):
     """Which half of a group of operations is permitted."""
 

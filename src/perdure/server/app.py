@@ -17,6 +17,7 @@ from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
 from ..wire.errors_json import INTERNAL_ERROR, encode_error
 from ..wire.media import response_coding
 from . import cors
+from .access import AccessControl, RootToken
 from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
@@ -101,7 +102,7 @@ class ServerApp:
         if self._draining and not endpoint.public:
             raise ServerDraining("the server is about to stop; try again")
         if not endpoint.public:
-            request.store = self._context.store
+            request.store = await self._context.access.store_for(request.header(headers.AUTHORIZATION))
         if endpoint.in_basin:
             request.basin = basin_of(
                 request.header(headers.S2_BASIN), request.header(headers.HOST), self._settings.basin_domain
@@ -129,14 +130,24 @@ class ServerApp:
             return False
         return True
 
+    async def aclose(self) -> None:
+        """End what runs in the background, when nothing is served any more and the store is still open. Idempotent."""
+        await self._context.access.aclose()
 
-def create_app(store: StreamStore, settings: ServerSettings | None = None) -> ServerApp:
-    """The application over `store`, which stays its caller's to close."""
+
+def create_app(
+    store: StreamStore, settings: ServerSettings | None = None, *, root_token: RootToken | None = None
+) -> ServerApp:
+    """The application over `store`, which stays its caller's to close.
+
+    With a root token it wants that, or a token that was issued, on every request; without, anybody may do anything.
+    """
     settings = settings or ServerSettings()
     limits = settings.limits
     return ServerApp(
         Context(
             store=store,
+            access=AccessControl(store, root_token),
             settings=settings,
             admission=Admission(limits.max_inflight_append_bytes),
             sessions=Sessions(max_sessions=limits.max_sessions, max_per_connection=limits.max_sessions_per_connection),

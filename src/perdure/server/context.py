@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..store.service import StreamStore
+from .access import AccessControl
 from .admission import Admission
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .live_forms import LiveForms
@@ -27,9 +28,13 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """The server's parts, as handlers need them."""
+    """The server's parts, as handlers need them.
+
+    `store` is for what is nobody's in particular, such as health; on behalf of a client, use `Request.store`.
+    """
 
     store: StreamStore
+    access: AccessControl
     settings: ServerSettings
     admission: Admission
     sessions: Sessions
