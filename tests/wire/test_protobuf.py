@@ -1,5 +1,7 @@
 """Bytes of the protobuf form, and back (store API, section 6.10 and Appendix A)."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from perdure.errors import BadRequest, Invalid, StorageFailed
 from perdure.model.batches import AppendAck, AppendInput, ReadBatch
 from perdure.model.positions import StreamPosition
 from perdure.model.records import AppendRecord, SequencedRecord
-from perdure.wire import protobuf
+from perdure.wire import protobuf, s2_pb2
 from tests.model.strategies import U64, append_records, headers
 
 positions = st.builds(StreamPosition, U64, U64)
@@ -84,28 +86,121 @@ class TestRoundTrips:
         assert protobuf.decode_read_batch(joined) == ReadBatch(records, tail)
         assert tuple(protobuf.decode_records(joined)) == records
 
-    @given(st.integers(0, 2**63), st.lists(st.tuples(append_records(), U64), min_size=1, max_size=8))
-    def test_a_block_is_its_records_numbered_and_stamped(
-        self, start: int, stamped: list[tuple[AppendRecord, int]]
-    ) -> None:
-        self._check_block(start, stamped)
 
-    @given(st.integers(0, 2**63), st.lists(st.tuples(append_records(), U64), min_size=1, max_size=8), st.integers(0, 8))
-    def test_a_large_block_has_the_same_form(
-        self, start: int, stamped: list[tuple[AppendRecord, int]], place: int
-    ) -> None:
-        stamped.insert(place, (AppendRecord(b"x" * protobuf.JOIN_BYTES), 7))
-        self._check_block(start, stamped)
+def decoded_one_by_one(data: bytes) -> AppendInput:
+    """The same decision as `decode_append_input`, made the long way: everything is asked for and checked."""
+    message = s2_pb2.AppendInput.FromString(data)
+    return AppendInput.of(
+        [
+            AppendRecord(
+                record.body,
+                headers=[(header.name, header.value) for header in record.headers],
+                timestamp=record.timestamp if record.HasField("timestamp") else None,
+            )
+            for record in message.records
+        ],
+        match_seq_num=message.match_seq_num if message.HasField("match_seq_num") else None,
+        fencing_token=message.fencing_token if message.HasField("fencing_token") else None,
+    )
 
-    def _check_block(self, start: int, stamped: list[tuple[AppendRecord, int]]) -> None:
-        records, timestamps = [r for r, _ in stamped], [t for _, t in stamped]
-        block = protobuf.encode_block(start, timestamps, records)
-        expected = [
-            SequencedRecord(start + n, timestamp, record.body, record.headers)
-            for n, (record, timestamp) in enumerate(stamped)
-        ]
-        assert protobuf.decode_records(block) == expected
-        assert protobuf.encode_records(expected) == block
+
+def outcome_of(decode: Callable[[bytes], AppendInput], data: bytes) -> AppendInput | str:
+    try:
+        return decode(data)
+    except Invalid as exc:
+        return exc.message
+
+
+body_sizes = st.integers(0, 3) | st.integers(120, 132) | st.integers(16_370, 16_390)
+bodies = st.builds(bytes.__mul__, st.sampled_from([b"x", b"\0"]), body_sizes)
+conditions = st.tuples(st.none() | st.sampled_from([0, 1, 300, 2**64 - 1]), st.none() | st.text(max_size=9))
+
+
+class TestBothWaysToDecode:
+    """Batches of nothing but bodies take a short cut; nobody can tell."""
+
+    @given(st.lists(bodies, min_size=1, max_size=6), conditions)
+    def test_bodies_only(self, contents: list[bytes], given_conditions: tuple[int | None, str | None]) -> None:
+        match_seq_num, token = given_conditions
+        batch = AppendInput.of(map(AppendRecord, contents), match_seq_num=match_seq_num, fencing_token=token)
+        self._check(protobuf.encode_append_input(batch), batch)
+
+    @given(
+        st.lists(append_records() | st.builds(AppendRecord, bodies, timestamp=st.none() | U64), min_size=1, max_size=6),
+        conditions,
+    )
+    def test_all_kinds(self, records: list[AppendRecord], given_conditions: tuple[int | None, str | None]) -> None:
+        match_seq_num, token = given_conditions
+        batch = AppendInput.of(records, match_seq_num=match_seq_num, fencing_token=token)
+        self._check(protobuf.encode_append_input(batch), batch)
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    "0a 03 1a 01 78",  # a body
+                    "0a 00",  # nothing
+                    "0a 02 1a 00",  # an empty body, written out
+                    "0a 06 1a 01 78 1a 01 79",  # two bodies: the last counts
+                    "0a 04 1a 81 00 78",  # a length with a byte more than it needs
+                    "0a 83 00 1a 01 78",
+                    "0a 05 1a 01 78 08 00",  # a timestamp of 0, after the body
+                    "0a 05 1a 01 78 78 05",  # an unknown field
+                    "0a 09 12 05 0a 01 6b 12 00 1a 00",
+                    "0a 0a 12 05 12 01 76 0a 00 1a 01 78",  # a header without a name
+                    "10 00",
+                    "10 05 10 07",
+                    "10 80 00",
+                    "1a 00",
+                    "1a 01 61 1a 01 62",
+                    "78 05",
+                    "82 01 00",
+                ]
+            ),
+            max_size=5,
+        )
+    )
+    def test_odd_but_lawful_bytes(self, parts: list[str]) -> None:
+        data = bytes.fromhex(" ".join(parts))
+        assert outcome_of(protobuf.decode_append_input, data) == outcome_of(decoded_one_by_one, data)
+
+    @pytest.mark.parametrize("size", [2**20 - 8, 2**20 - 7, 2**20])
+    @pytest.mark.parametrize("timestamp", [None, 5])
+    def test_the_limit_of_a_record(self, size: int, timestamp: int | None) -> None:
+        message = s2_pb2.AppendInput(records=[s2_pb2.AppendRecord(body=bytes(size), timestamp=timestamp)])
+        data = message.SerializeToString()
+        if size + 8 <= 2**20:
+            self._check(data, decoded_one_by_one(data))
+            return
+        with pytest.raises(Invalid, match=f"record must have metered size less than 1 MiB, got {size + 8} bytes"):
+            protobuf.decode_append_input(data)
+
+    def test_the_limit_of_a_batch(self) -> None:
+        fits = [s2_pb2.AppendRecord(body=bytes(2**19 - 8))] * 2
+        data = s2_pb2.AppendInput(records=fits).SerializeToString()
+        self._check(data, decoded_one_by_one(data))
+        data = s2_pb2.AppendInput(records=[*fits, s2_pb2.AppendRecord()]).SerializeToString()
+        with pytest.raises(Invalid, match="record batch must not exceed a metered size of 1 MiB, got 1048584 bytes"):
+            protobuf.decode_append_input(data)
+
+    @pytest.mark.parametrize("count", [1000, 1001, 1_000_000])
+    def test_the_limit_of_records(self, count: int) -> None:
+        data = b"\x0a\x00" * count
+        if count <= 1000:
+            assert len(protobuf.decode_append_input(data).records) == count
+            return
+        with pytest.raises(Invalid, match=f"record batch must not exceed 1000 records, got {count}"):
+            protobuf.decode_append_input(data)
+
+    def _check(self, data: bytes, expected: AppendInput) -> None:
+        batch = protobuf.decode_append_input(data)
+        assert batch == expected == decoded_one_by_one(data)
+        assert batch.metered_bytes == expected.metered_bytes
+        for record, other in zip(batch.records, expected.records, strict=True):
+            assert type(record) is AppendRecord
+            assert record.metered_bytes == other.metered_bytes
+            with pytest.raises(AttributeError):
+                record.body = b"changed"
 
 
 class TestBadInput:

@@ -13,6 +13,14 @@ from .positions import StreamPosition, check_u64
 from .records import AppendRecord, SequencedRecord
 
 
+def check_record_count(count: int) -> None:
+    """Raises `Invalid` unless a batch may have so many records."""
+    if not count:
+        raise Invalid("record batch must not be empty")
+    if count > MAX_BATCH_RECORDS:
+        raise Invalid(f"record batch must not exceed {MAX_BATCH_RECORDS} records, got {count}")
+
+
 class AppendInput(Struct, frozen=True):
     """1 to 1000 records to append as one, with the conditions under which they may be.
 
@@ -42,22 +50,28 @@ class AppendInput(Struct, frozen=True):
         if isinstance(records, AppendRecord):
             raise Invalid("a batch is a list of AppendRecord values; put the one record into a list")
         batch = tuple(records)
-        if not batch:
-            raise Invalid("record batch must not be empty")
-        if len(batch) > MAX_BATCH_RECORDS:
-            raise Invalid(f"record batch must not exceed {MAX_BATCH_RECORDS} records, got {len(batch)}")
-        size = 0
+        check_record_count(len(batch))
         for record in batch:
             if type(record) is not AppendRecord:
                 raise Invalid(f"a batch holds AppendRecord values, got {type(record).__name__}")
-            size += record.metered_bytes
-        if size > MAX_BATCH_BYTES:
-            raise Invalid(f"record batch must not exceed a metered size of 1 MiB, got {size} bytes")
         if match_seq_num is not None:
             check_u64(match_seq_num, "match_seq_num")
+        return cls.of_checked(batch, match_seq_num=match_seq_num, fencing_token=fencing_token)
+
+    @classmethod
+    def of_checked(
+        cls, records: tuple[AppendRecord, ...], *, match_seq_num: int | None, fencing_token: str | None
+    ) -> AppendInput:
+        """The batch of a decoder, which knows that there are 1 to 1000 records and that types and numbers are right.
+
+        Raises `Invalid`: more than 1 MiB of metered bytes, a fencing token above 36 bytes.
+        """
+        size = sum([record.metered_bytes for record in records])
+        if size > MAX_BATCH_BYTES:
+            raise Invalid(f"record batch must not exceed a metered size of 1 MiB, got {size} bytes")
         if fencing_token is not None:
             check_fencing_token(fencing_token)
-        return cls(batch, match_seq_num, fencing_token, size)
+        return cls(records, match_seq_num, fencing_token, size)
 
 
 class AppendAck(Struct, frozen=True, gc=False):

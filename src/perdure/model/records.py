@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, NoReturn, TypeAlias
 
@@ -61,7 +61,9 @@ def _as_headers(headers: HeadersLike) -> Headers:
 
 def _check_headers(headers: Headers, body: bytes) -> None:
     """The rules for headers and commands (store API, section 1.6)."""
-    if is_command(headers):
+    if len(headers) == 1:
+        if headers[0][0]:
+            return
         kind = _COMMANDS.get(headers[0][1])
         if kind is None:
             raise Invalid("unknown command")
@@ -79,11 +81,24 @@ def _check_headers(headers: Headers, body: bytes) -> None:
                 "invalid `trim` command: earliest sequence number to trim to "
                 f"was {len(body)} bytes, must be {TRIM_BODY_BYTES}"
             )
-    elif any(not name for name, _ in headers):
-        raise Invalid("invalid header: empty name")
+        return
+    for name, _ in headers:
+        if not name:
+            raise Invalid("invalid header: empty name")
 
 
-class AppendRecord:
+class _Parts:
+    """What an `AppendRecord` holds, while it is being made; see `AppendRecord.of_bodies`."""
+
+    __slots__ = ("body", "headers", "metered_bytes", "timestamp")
+
+    body: bytes
+    headers: Headers
+    timestamp: int | None
+    metered_bytes: int
+
+
+class AppendRecord(_Parts):
     """One record to append: a body, ordered headers and, if wanted, a timestamp in milliseconds.
 
     Text is encoded as UTF-8. Without a timestamp the store uses the time of arrival. The value is
@@ -92,12 +107,7 @@ class AppendRecord:
     1 MiB.
     """
 
-    __slots__ = ("body", "headers", "metered_bytes", "timestamp")
-
-    body: bytes
-    headers: Headers
-    timestamp: int | None
-    metered_bytes: int
+    __slots__ = ()
 
     def __init__(self, body: str | bytes = b"", *, headers: HeadersLike = (), timestamp: int | None = None) -> None:
         raw = body if type(body) is bytes else _as_bytes(body, "body")
@@ -109,7 +119,7 @@ class AppendRecord:
             pairs = ()
             size = RECORD_OVERHEAD_BYTES + len(raw)
         if size > MAX_BATCH_BYTES:
-            raise Invalid(f"record must have metered size less than 1 MiB, got {size} bytes")
+            raise _too_large(size)
         if timestamp is not None:
             check_u64(timestamp, "timestamp")
         put = object.__setattr__
@@ -117,6 +127,47 @@ class AppendRecord:
         put(self, "headers", pairs)
         put(self, "timestamp", timestamp)
         put(self, "metered_bytes", size)
+
+    @classmethod
+    def of_parts(cls, body: bytes, headers: Headers, timestamp: int | None) -> AppendRecord:
+        """The record of a decoder, which knows that the types and the timestamp are right.
+
+        The rules for headers and the size are checked: raises `Invalid`.
+        """
+        if headers:
+            _check_headers(headers, body)
+            size = metered_bytes(headers, body)
+        else:
+            size = RECORD_OVERHEAD_BYTES + len(body)
+        if size > MAX_BATCH_BYTES:
+            raise _too_large(size)
+        parts = _Parts()
+        parts.body = body
+        parts.headers = headers
+        parts.timestamp = timestamp
+        parts.metered_bytes = size
+        parts.__class__ = AppendRecord
+        return parts  # type: ignore[return-value]  # that is its class now
+
+    @classmethod
+    def of_bodies(cls, bodies: Sequence[bytes]) -> tuple[AppendRecord, ...]:
+        """Records that are a body each and nothing else, as most of those that a decoder gets. Raises `Invalid`.
+
+        A record is filled as its open base class and then becomes what it is: that takes a quarter of the time that
+        going around `__setattr__` four times does, and appends are paid by the record.
+        """
+        records: list[AppendRecord] = []
+        for body in bodies:
+            parts = _Parts()
+            parts.body = body
+            parts.headers = ()
+            parts.timestamp = None
+            parts.metered_bytes = size = RECORD_OVERHEAD_BYTES + len(body)
+            if size > MAX_BATCH_BYTES:
+                raise _too_large(size)
+            parts.__class__ = AppendRecord
+            records.append(parts)  # type: ignore[arg-type]  # that is its class now
+        return tuple(records)
 
     @classmethod
     def fence(cls, token: str, *, timestamp: int | None = None) -> AppendRecord:
@@ -147,6 +198,10 @@ class AppendRecord:
 
     def __repr__(self) -> str:
         return f"AppendRecord({self.body!r}, headers={self.headers!r}, timestamp={self.timestamp!r})"
+
+
+def _too_large(size: int) -> Invalid:
+    return Invalid(f"record must have metered size less than 1 MiB, got {size} bytes")
 
 
 class SequencedRecord(Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ from ..model.configs import Cipher, ResolvedStreamConfig, TimestampingMode
 from ..model.limits import MAX_FRAME_BYTES, MAX_U32, MAX_U64
 from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, CommandKind, is_command, trim_point_of
-from ..wire.protobuf import encode_block
+from ..wire.block import encode_block
 
 _FRAME_OVERHEAD_BYTES: Final = 1 + 24
 """The flag of an s2s frame, and the tail that a live batch carries beside its block."""
@@ -118,14 +118,15 @@ def _timestamps(
 ) -> list[int]:
     """The timestamp of each record: wanted, capped at arrival, never running backwards (section 5.3)."""
     mode, uncapped = config.timestamping_mode, config.timestamping_uncapped
+    given = [record.timestamp for record in records]
+    missing = given.count(None)
+    if missing and mode is TimestampingMode.CLIENT_REQUIRE:
+        raise Invalid("record timestamp was required but was missing")
+    if missing == len(given) or mode is TimestampingMode.ARRIVAL:
+        return [max(now_ms, previous)] * len(given)
     timestamps = []
-    for record in records:
-        wanted = record.timestamp
-        if wanted is None:
-            if mode is TimestampingMode.CLIENT_REQUIRE:
-                raise Invalid("record timestamp was required but was missing")
-            wanted = now_ms
-        elif mode is TimestampingMode.ARRIVAL or (wanted > now_ms and not uncapped):
+    for wanted in given:
+        if wanted is None or (wanted > now_ms and not uncapped):
             wanted = now_ms
         if wanted > previous:
             previous = wanted
@@ -138,8 +139,9 @@ def _after_commands(
 ) -> StreamState:
     """The state after the batch: its last fence wins, its highest effective trim point counts."""
     token, trim_point = state.fencing_token, state.trim_point
-    for seq_num, record in enumerate(records, start):
-        if not record.headers or not is_command(record.headers):
+    with_headers = [(seq_num, record) for seq_num, record in enumerate(records, start) if record.headers]
+    for seq_num, record in with_headers:
+        if not is_command(record.headers):
             continue
         if record.command is CommandKind.FENCE:
             token = record.body.decode()

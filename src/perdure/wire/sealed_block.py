@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from ..errors import StorageFailed
 from ..model.records import AppendRecord
 from . import s2_pb2
-from .protobuf import _BODY_TAG, _RECORDS_TAG, _varint
+from .block import BODY_TAG, RECORDS_TAG, varint
 
 CARRIER_HEADER: Final = b"sealed"
 
@@ -35,7 +35,7 @@ def encode_contents(records: Sequence[AppendRecord]) -> bytes:
             pairs = [s2_pb2.Header(name=name, value=value) for name, value in record.headers]
             fields = s2_pb2.SequencedRecord(headers=pairs).SerializeToString()
         if body:
-            fields += _BODY_TAG + _varint(len(body))
+            fields += BODY_TAG + varint(len(body))
         lengths.append(len(fields) + len(body))
         parts += (fields, body)
     parts[0] = struct.pack(f"<{len(lengths)}I", *lengths)
@@ -78,6 +78,6 @@ class SealedBlock:
                 place = s2_pb2.SequencedRecord(seq_num=record.seq_num, timestamp=record.timestamp).SerializeToString()
             else:
                 place = record.SerializeToString()
-            parts += (_RECORDS_TAG + _varint(len(place) + length) + place, view[at : at + length])
+            parts += (RECORDS_TAG + varint(len(place) + length) + place, view[at : at + length])
             at += length
         return b"".join(parts)
