@@ -12,7 +12,9 @@ from perdure.model.batches import AppendAck, AppendInput
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import BasinChange, BasinEntry, StreamId
 from perdure.store.engine import Lane
+from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
+from perdure.store.usage_recorder import UsageRecorder
 from tests.store.making import delete_stream, gone
 from tests.store.sqlite.submitted import full_batch, row_batch, small_batch
 
@@ -175,6 +177,22 @@ def append_row_batches(pipe: Connection, path: str, stream: int, count: int) -> 
                 await waiting.popleft()
         await asyncio.gather(*waiting)
         pipe.send("done")
+        await engine.aclose()
+
+    _asynchronously(life)
+
+
+def count_appends(pipe: Connection, path: str, basin: str, name: str) -> None:
+    """Append as often as the pipe says, through a service that counts; None ends it."""
+
+    async def life() -> None:
+        engine = await SqliteEngine.open(path, maintain=False)
+        async with UsageRecorder(engine.usage) as recorder:
+            service = StreamStore(engine, recorder)
+            while (number := await asyncio.to_thread(pipe.recv)) is not None:
+                for _ in range(number):
+                    await service.append(basin, name, AppendInput.of([AppendRecord(b"x")]))
+                pipe.send("appended")
         await engine.aclose()
 
     _asynchronously(life)
