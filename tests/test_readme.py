@@ -11,6 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from perdure.cli.serve_options import PORT
+from tests.serve_command import ServeCommand
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS: list[str] = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
@@ -69,6 +72,18 @@ async def _post_when_up(http: httpx.AsyncClient, body: dict[str, object]) -> htt
             return await http.post("/api/chat", json=body)
         except httpx.ConnectError:
             await asyncio.sleep(0.05)  # the server is starting; the caller's time-out bounds this
+
+
+async def test_the_server_starts_as_said_with_what_is_declared(tmp_path: Path) -> None:
+    (declared,) = re.findall(r"^```json\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    (options,) = re.findall(r"^\$ perdure serve --data \./data (.*)$", README, re.MULTILINE)
+    (address,) = set(re.findall(r"S2_\w+_ENDPOINT=(\S+)", README))
+    assert address == f"http://127.0.0.1:{PORT}"
+    (tmp_path / "init.json").write_text(declared)
+    command = (*options.split(), "--init-file", str(tmp_path / "init.json"))
+    async with ServeCommand(tmp_path / "data", *command) as server, server.client() as http:
+        tail = await http.get("/v1/streams/greetings/records/tail", headers={"s2-basin": "my-first-basin"})
+        assert tail.json()["tail"]["seq_num"] == 0
 
 
 @pytest.mark.parametrize("command", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from .. import __version__
 from ..errors import PerdureError
+from .backup import add_backup
+from .serve_options import add_serve, port_number
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,32 +22,38 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--data", default="./perdure-demo", help="data directory, or :memory: (default: %(default)s)")
     demo.add_argument("--engine", help="an engine's URL instead of a data directory")
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    demo.add_argument("--port", type=_port, default=3457, help="port to listen on, 0 for any (default: %(default)s)")
+    demo.add_argument(
+        "--port", type=port_number, default=3457, help="port to listen on, 0 for any (default: %(default)s)"
+    )
     demo.add_argument("--no-browser", action="store_true", help="do not open the page in the browser")
+    demo.set_defaults(run=_run_demo, needs=("fastapi", "granian", "httpx"), extra="demo")
+    add_serve(commands)
+    add_backup(commands)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
-    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status (0 fine, 1 failed, 2 bad usage)."""
     options = build_parser().parse_args(arguments)
-    missing = [name for name in ("fastapi", "granian", "httpx") if find_spec(name) is None]
+    missing = [name for name in options.needs if find_spec(name) is None]
     if missing:
         print(
-            f"perdure demo: needs {', '.join(missing)}; install it with: pip install 'perdure[demo]'", file=sys.stderr
+            f"perdure {options.command}: needs {', '.join(missing)}; "
+            f"install it with: pip install 'perdure[{options.extra}]'",
+            file=sys.stderr,
         )
         return 1
-    from .demo import run_demo
-
     try:
-        return run_demo(options.engine or options.data, options.host, options.port, open_browser=not options.no_browser)
+        status: int = options.run(options)
     except (PerdureError, OSError) as exc:
-        print(f"perdure demo: {exc}", file=sys.stderr)
+        print(f"perdure {options.command}: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    return run_demo(options.engine or options.data, options.host, options.port, open_browser=not options.no_browser)

@@ -1,0 +1,190 @@
+"""`perdure serve`: the S2 API over a data directory, by one worker process or several."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from .. import __version__
+from ..errors import UsageError
+from ..server.access import RootToken
+from ..server.context import ServerSettings
+from ..server.declared import read_init_file
+from ..server.limits import DEFAULT_LIMITS, ServerLimits
+from ..server.log_lines import LogFormat, log_to_stderr
+from ..server.self_signed import self_signed
+from ..server.serving import TlsFiles, listen
+from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
+from ..server.worker_settings import PRIVATE_MEMORY, WorkerSettings, absolute_data
+
+logger: Final = logging.getLogger("perdure.cli.serve")
+
+_MAX_SECRET_BYTES: Final = 4096
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve until a signal comes; gives the exit status. Raises `PerdureError` and `OSError`."""
+    log_format = LogFormat(options.log_format)
+    log_to_stderr(log_format, options.log_level)
+    workers: int = options.workers
+    if options.data == PRIVATE_MEMORY and workers > 1:
+        raise UsageError(
+            f"each worker would have a private store of its own; give a directory as --data, or leave out --workers "
+            f"{workers}"
+        )
+    token = root_token(options.root_token_file, os.environ.get(ROOT_TOKEN_VARIABLE))
+    if token is None and not options.insecure:
+        check_loopback(options.host)
+    _lift_descriptor_limit()
+    settings = ServerSettings(
+        limits=limits_of(options), cors=not options.no_cors, basin_domain=options.basin_domain or None
+    )
+    declared = () if options.init_file is None else read_init_file(Path(options.init_file))
+    listener = _bound(options.host, options.port)
+    with listener, _tls(options, settings.basin_domain) as tls:
+        worker = WorkerSettings(
+            name="",
+            data=absolute_data(options.data),
+            listener=listener.fileno(),
+            server=settings,
+            root_token=token,
+            declared=declared,
+            certificate=None if tls is None else str(tls.certificate.absolute()),
+            key=None if tls is None else str(tls.key.absolute()),
+            log_format=log_format,
+            log_level=options.log_level,
+        )
+        port: int = listener.getsockname()[1]
+        banner = _banner(options, port, tls, worker)
+        supervisor = Supervisor(listener, worker, workers=workers)
+        return asyncio.run(supervisor.run(_printer(banner)))
+
+
+def root_token(file: str | None, variable: str | None) -> str | None:
+    """The root token: from the file if there is one, else from the environment; None if neither has any.
+
+    Raises `UsageError` for a file that cannot be read, and for a token that could not be sent.
+    """
+    if file is not None:
+        try:
+            secret = Path(file).read_bytes()[: _MAX_SECRET_BYTES + 1]
+        except OSError as exc:
+            raise UsageError(f"cannot read the root token from {file}: {exc.strerror}") from exc
+        text, source = secret.decode("utf-8", "replace").strip(), f"the file {file}"
+    elif variable:
+        text, source = variable.strip(), ROOT_TOKEN_VARIABLE
+    else:
+        return None
+    if len(text) > _MAX_SECRET_BYTES:
+        raise UsageError(f"the root token in {source} is longer than {_MAX_SECRET_BYTES} bytes")
+    try:
+        RootToken(text)
+    except UsageError as exc:
+        raise UsageError(f"{exc.message} (read from {source})") from None
+    return text
+
+
+def check_loopback(host: str) -> None:
+    """Refuse an address that other machines can reach. Raises `UsageError`, and `OSError` for an unknown host."""
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
+    except socket.gaierror as exc:
+        raise OSError(f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host") from exc
+    if not all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
+        raise UsageError(
+            f"{host or 'an empty --host'} can be reached by other machines, and without a root token everybody may do "
+            f"everything: set {ROOT_TOKEN_VARIABLE} or --root-token-file, listen on 127.0.0.1, or say --insecure"
+        )
+
+
+def limits_of(options: argparse.Namespace) -> ServerLimits:
+    """The server's limits, with those that the command line sets. Raises `UsageError`."""
+    given = {name: getattr(options, name) for name in ServerLimits.__struct_fields__ if hasattr(options, name)}
+    return ServerLimits(**{name: getattr(DEFAULT_LIMITS, name) if v is None else v for name, v in given.items()})
+
+
+def _lift_descriptor_limit() -> None:
+    """Each connection is a file descriptor, and the limit that systems begin with is far below what they allow."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError) as exc:  # macOS does not allow what it says that it allows
+        logger.debug("the limit of file descriptors stays as it is: %s", exc)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except socket.gaierror as exc:
+        raise OSError(f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host") from exc
+    except OSError as exc:
+        raise OSError(f"cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
+
+
+@contextmanager
+def _tls(options: argparse.Namespace, basin_domain: str | None) -> Iterator[TlsFiles | None]:
+    if options.tls_self:
+        if options.tls_cert or options.tls_key:
+            raise UsageError("give either --tls-self or --tls-cert and --tls-key")
+        with self_signed(options.host, basin_domain) as files:
+            yield files
+    elif options.tls_cert or options.tls_key:
+        if not (options.tls_cert and options.tls_key):
+            raise UsageError("--tls-cert and --tls-key belong together; give both")
+        for file in (options.tls_cert, options.tls_key):
+            if not os.access(file, os.R_OK):
+                raise UsageError(f"cannot read {file}; give PEM files as --tls-cert and --tls-key")
+        yield TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
+    else:
+        yield None
+
+
+def _printer(banner: str) -> Callable[[], None]:
+    def show() -> None:
+        print(banner, file=sys.stdout, flush=True)
+
+    return show
+
+
+def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker: WorkerSettings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
+    url = f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
+    if worker.root_token is not None:
+        access, example = "by access token; the root token is set", _token_example(options.root_token_file)
+    else:
+        access, example = "open: whoever reaches this address may do everything (no root token is set)", "any"
+    data = "in memory, gone when the server ends" if worker.data == PRIVATE_MEMORY else worker.data
+    lines = [
+        f"Perdure {__version__}   {url}",
+        f"data            {data}",
+        f"workers         {options.workers}",
+        f"access          {access}",
+    ]
+    if tls is not None and options.tls_self:
+        lines.append(f"certificate     {tls.certificate}, self-signed: clients must be told to trust it")
+    lines += [
+        "",
+        "Point an S2 SDK at it:",
+        "",
+        f'  export S2_ACCOUNT_ENDPOINT="{url}"',
+        f'  export S2_BASIN_ENDPOINT="{url}"',
+        f'  export S2_ACCESS_TOKEN="{example}"',
+        "",
+        "Ctrl-C or SIGTERM ends it, SIGHUP replaces its workers one by one.",
+    ]
+    return "\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n"
+
+
+def _token_example(file: str | None) -> str:
+    """How a shell gets at the root token, which is itself never shown."""
+    return f"${ROOT_TOKEN_VARIABLE}" if file is None else f"$(cat {file})"

@@ -1,0 +1,109 @@
+"""The options of `perdure serve`, apart from its work, which needs more packages than its help does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Final
+
+from ..server.limits import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    # The public name of what `add_subparsers` gives is missing from the standard library.
+    from argparse import _SubParsersAction
+
+PORT: Final = 3458
+"""The one after the demo's. Ports up to 1023 need privileges, from 32768 on they are lent to outgoing connections."""
+
+INIT_FILE_VARIABLE: Final = "PERDURE_INIT_FILE"
+
+NEEDED_PACKAGES: Final = ("cryptography", "granian", "prometheus_client", "uvloop", "zstandard")
+
+
+def port_number(text: str) -> int:
+    """A port of the command line."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command with its options."""
+    serve = commands.add_parser(
+        "serve",
+        help="serve the S2 API over a data directory",
+        description="Serve the S2 v1 API over a data directory, for the S2 SDK of any language.",
+        epilog="The root token comes from a file or from the environment (PERDURE_ROOT_TOKEN), never from an argument.",
+    )
+    serve.set_defaults(run=_run, needs=NEEDED_PACKAGES, extra="server")
+    serve.add_argument(
+        "--data", default="./perdure-data", help="data directory, or :memory: with one worker (default: %(default)s)"
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=port_number, default=PORT, help="port, 0 for any (default: %(default)s)")
+    serve.add_argument("--workers", type=_at_least_one, default=1, help="processes that serve (default: %(default)s)")
+    serve.add_argument(
+        "--init-file",
+        default=os.environ.get(INIT_FILE_VARIABLE) or None,
+        help=f"JSON file of basins and streams to make sure of at the start (or {INIT_FILE_VARIABLE})",
+    )
+    serve.add_argument("--no-cors", action="store_true", help="do not answer pages of other origins")
+    serve.add_argument(
+        "--basin-domain",
+        default="b.localhost",
+        help='the host BASIN.DOMAIN names the basin of its requests; "" for none (default: %(default)s)',
+    )
+
+    access = serve.add_argument_group("access")
+    access.add_argument("--root-token-file", help="file with the root token; with one, every request needs a token")
+    access.add_argument(
+        "--insecure", action="store_true", help="let everybody do everything on a public address, without a root token"
+    )
+
+    tls = serve.add_argument_group("TLS")
+    tls.add_argument("--tls-cert", help="certificate chain, a PEM file")
+    tls.add_argument("--tls-key", help="its private key, a PEM file")
+    tls.add_argument("--tls-self", action="store_true", help="a self-signed certificate, for development")
+
+    limits = serve.add_argument_group("limits of each worker")
+    for option, field, kind, text in (
+        (
+            "--append-inflight-bytes",
+            "max_inflight_append_bytes",
+            int,
+            "appends not yet acknowledged; more wait",
+        ),
+        ("--max-sessions", "max_sessions", int, "append and read sessions at a time"),
+        ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
+        ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
+        ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
+        ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
+        ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),
+    ):
+        limits.add_argument(
+            option,
+            dest=field,
+            type=kind,
+            metavar="BYTES" if "bytes" in field else "SECONDS" if kind is float else "COUNT",
+            help=f"{text} (default: {getattr(DEFAULT_LIMITS, field):,g})"
+            if kind is float
+            else f"{text} (default: {getattr(DEFAULT_LIMITS, field)})",
+        )
+
+    log = serve.add_argument_group("log, on the standard error")
+    log.add_argument("--log-format", choices=("text", "json"), default="text", help="default: %(default)s")
+    log.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .serve import run_serve
+
+    return run_serve(options)

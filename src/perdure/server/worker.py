@@ -1,0 +1,195 @@
+"""One worker process: the store opened, the application over it, served on the supervisor's socket.
+
+Run as `python -m perdure.server.worker` by `supervisor`, which `worker_settings` says more of.
+
+SIGTERM, or the end of the supervisor, stops it with the whole server: what is new is told to come back later, what runs
+comes to its end. SIGHUP says that another worker serves already: this one leaves new connections to it, lets its
+clients change over, and then stops likewise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from ..errors import PerdureError
+from ..store.service import StreamStore
+from ..store.sqlite import SqliteEngine
+from ..wire import headers
+from .access import RootToken
+from .app import ServerApp, create_app
+from .asgi import Message, Receive, Scope, Send
+from .declared import ensure_declared
+from .log_lines import log_to_stderr
+from .serving import Serving, TlsFiles
+from .worker_settings import Failed, Ready, Report, WorkerSettings, decode_settings, encode_line
+
+logger: Final = logging.getLogger("perdure.server.worker")
+
+CHANGE_OVER_SECS: Final = 1.0
+"""How long a worker that was replaced goes on serving its open connections, each of which its next answer closes."""
+
+LAST_BYTES_SECS: Final = 1.0
+"""How long answers may take to leave after the time to drain is over."""
+
+SETTINGS_FD: Final = 0
+REPORT_FD: Final = 1
+
+
+def main() -> int:
+    """Serve until told to stop; gives the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which then tells its workers
+    settings = decode_settings(_read_line(SETTINGS_FD))
+    log_to_stderr(settings.log_format, settings.log_level)
+    report = _take_report_pipe()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, report))
+    except (PerdureError, OSError) as exc:
+        report(Failed(str(exc)))
+        logger.error("worker %s failed: %s", settings.name, exc)
+        return 1
+    return 0
+
+
+async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> None:
+    stop, replaced = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, replaced.set)
+    loop.add_reader(SETTINGS_FD, _on_input, loop, stop)
+    limits = settings.server.limits
+    tls = None
+    if settings.certificate is not None and settings.key is not None:
+        tls = TlsFiles(certificate=Path(settings.certificate), key=Path(settings.key))
+    engine = await SqliteEngine.open(settings.data)
+    try:
+        store = StreamStore(engine)
+        if settings.declared:
+            changed, unchanged = await ensure_declared(store, settings.declared)
+            logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
+        root = None if settings.root_token is None else RootToken(settings.root_token)
+        app = create_app(store, settings.server, root_token=root)
+        front = LastAnswers(app)
+        with socket.socket(fileno=settings.listener) as listener:
+            serving = Serving(front, listener, limits=limits, tls=tls)
+            await serving.start()
+            report(Ready())
+            logger.info("worker %s serves", settings.name)
+            if await _first(stop, replaced) is replaced:
+                logger.info("worker %s was replaced and leaves", settings.name)
+                serving.stop_accepting()
+                front.closing = True
+                await _wait(stop, min(CHANGE_OVER_SECS, limits.drain_secs))
+            logger.info("worker %s drains", settings.name)
+            front.closing = True
+            if not await _drain(app, serving, limits.drain_secs):
+                logger.warning("worker %s: requests still ran after %g s and are cut", settings.name, limits.drain_secs)
+            await app.aclose()
+    finally:
+        await engine.aclose()
+    logger.info("worker %s has ended", settings.name)
+
+
+class LastAnswers:
+    """The application; while `closing`, an answer closes its HTTP/1.1 connection, and the client makes a new one."""
+
+    def __init__(self, app: ServerApp) -> None:
+        self._app = app
+        self.closing: bool = False
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self.closing and scope["type"] == "http" and scope["http_version"].startswith("1"):
+            return self._app(scope, receive, _closing(send))
+        return self._app(scope, receive, send)
+
+
+def _closing(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (headers.CONNECTION, b"close")]}
+        await send(message)
+
+    return sent
+
+
+async def _drain(app: ServerApp, serving: Serving, timeout: float) -> bool:
+    """Let what runs come to its end, and refuse what is new meanwhile; tells whether everything ended in time."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    drained = await app.drain(timeout)
+    serving.stop()
+    ended = asyncio.create_task(serving.wait(), name="perdure-drain")
+    # Answers that are complete still have to leave, so there is always a moment for that.
+    rest = max(LAST_BYTES_SECS, deadline - asyncio.get_running_loop().time())
+    done, _ = await asyncio.wait({ended}, timeout=rest)
+    return drained and bool(done)
+
+
+async def _first(*events: asyncio.Event) -> asyncio.Event:
+    """The event of these that is set first."""
+    waiting = {asyncio.ensure_future(event.wait()): event for event in events}
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return next(event for task, event in waiting.items() if task in done)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _wait(event: asyncio.Event, timeout: float) -> None:
+    """Until the event is set, for `timeout` seconds at most."""
+    try:
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _on_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The supervisor writes nothing after the settings, so what is readable is the end of its pipe."""
+    if not os.read(SETTINGS_FD, 4096):
+        loop.remove_reader(SETTINGS_FD)
+        if not stop.is_set():
+            logger.error("the supervisor is gone; this worker ends, too")
+            stop.set()
+
+
+def _read_line(descriptor: int) -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            raise EOFError("the settings ended too early; only the supervisor of `perdure serve` starts a worker")
+        line += piece
+    return bytes(line)
+
+
+def _take_report_pipe() -> Callable[[Report], None]:
+    """What sends the one report; after this, what anybody prints goes to the standard error."""
+    pipe = os.dup(REPORT_FD)
+    os.dup2(sys.stderr.fileno(), REPORT_FD)
+    sent = False
+
+    def report(value: Report) -> None:
+        nonlocal sent
+        if not sent:
+            sent = True
+            with os.fdopen(pipe, "wb") as file:
+                file.write(encode_line(value))
+
+    return report
+
+
+if __name__ == "__main__":
+    exit_status = main()
+    logging.shutdown()
+    os._exit(exit_status)  # granian's threads may still wait for connections that were cut

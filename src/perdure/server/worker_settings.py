@@ -1,0 +1,78 @@
+"""What the supervisor tells a worker process, and what it hears from it.
+
+Both go through pipes, the worker's standard input and output, so the root token is in no argument and no environment.
+The input stays open for as long as the supervisor lives: its end tells a worker that it is alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from .context import ServerSettings
+from .declared import DeclaredBasin
+from .log_lines import LogFormat
+
+PRIVATE_MEMORY: Final = ":memory:"
+"""As a data directory: a store that only the process has which opened it."""
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """Everything that a worker needs.
+
+    `listener`: the descriptor of the listening socket, which the worker inherits. `declared`: what it makes sure of
+    before it serves. `certificate`, `key`: PEM files; both or neither.
+    """
+
+    name: str
+    data: str
+    listener: int
+    server: ServerSettings = ServerSettings()
+    root_token: str | None = None
+    declared: tuple[DeclaredBasin, ...] = ()
+    certificate: str | None = None
+    key: str | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    log_level: str = "info"
+
+    def __repr__(self) -> str:
+        return f"WorkerSettings(name={self.name!r}, data={self.data!r})"  # the root token must not reach a log
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """The worker serves."""
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """The worker cannot serve, and ends."""
+
+    message: str
+
+
+Report: TypeAlias = Ready | Failed
+
+_SETTINGS: Final = msgspec.json.Decoder(WorkerSettings)
+_REPORT: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Report)
+
+
+def encode_line(value: WorkerSettings | Report) -> bytes:
+    """`value` as one line."""
+    return msgspec.json.encode(value) + b"\n"
+
+
+def decode_settings(line: bytes) -> WorkerSettings:
+    """The settings in a line. Raises `msgspec.DecodeError`."""
+    return _SETTINGS.decode(line)
+
+
+def decode_report(line: bytes) -> Report:
+    """The report in a line. Raises `msgspec.DecodeError`."""
+    return _REPORT.decode(line)
+
+
+def absolute_data(data: str) -> str:
+    """The data directory whatever the current directory is; the private store stays what it is."""
+    return data if data == PRIVATE_MEMORY else str(Path(data).absolute())

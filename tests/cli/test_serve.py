@@ -1,0 +1,205 @@
+"""`perdure serve` as a process: what it says, refuses and leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.store.service import StreamStore
+from perdure.store.sqlite import SqliteEngine
+from tests.serve_command import ServeCommand, run_to_end
+
+SECRET = "root-secret-5f1d"
+
+
+def shown_by_the_system(pid: int) -> str:
+    """The arguments and the environment of a process, which others may be able to read."""
+    return "".join(Path(f"/proc/{pid}/{name}").read_bytes().decode() for name in ("cmdline", "environ"))
+
+
+def the_certificate(temporary: Path) -> Path:
+    (certificate,) = temporary.glob("perdure-tls-*/certificate.pem")
+    return certificate
+
+
+async def test_it_tells_how_to_reach_it_and_is_healthy(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data") as server, server.client() as http:
+        assert (await http.get("/health")).text == "OK"
+        assert str(tmp_path / "data") in server.banner
+        assert "workers         1" in server.banner
+        assert "no root token is set" in server.banner
+        assert f'export S2_ACCOUNT_ENDPOINT="{server.url}"' in server.banner
+        assert f'export S2_BASIN_ENDPOINT="{server.url}"' in server.banner
+        assert "export S2_ACCESS_TOKEN=" in server.banner
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    async with ServeCommand(tmp_path / "data", "--workers", "2") as server:
+        assert await server.stop(number) == 0
+    assert sum("has ended" in line for line in server.log) == 2
+
+
+async def test_a_private_store_takes_one_worker() -> None:
+    async with ServeCommand(":memory:") as server, server.client() as http:
+        assert (await http.get("/health")).status_code == 200
+    status, said = await run_to_end("--data", ":memory:", "--workers", "2", "--port", "0")
+    assert status == 1
+    assert "a private store of its own" in said
+
+
+async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, said = await run_to_end("--data", str(tmp_path / "data"), "--port", port)
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert "--port" in said
+
+
+async def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, said = await run_to_end("--data", str(tmp_path / "file"), "--port", "0")
+    assert status == 1
+    assert "perdure serve: " in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_a_public_address_needs_a_root_token(tmp_path: Path, host: str) -> None:
+    status, said = await run_to_end("--data", str(tmp_path / "data"), "--host", host, "--port", "0")
+    assert status == 1
+    assert "PERDURE_ROOT_TOKEN" in said
+    assert "--insecure" in said
+
+
+async def test_a_public_address_is_served_when_told_so(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--host", "0.0.0.0", "--insecure") as server, server.client() as http:
+        assert (await http.get("/health")).status_code == 200
+
+
+async def test_the_root_token_of_a_file_opens_the_server_and_is_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(SECRET + "\n")
+    options = ("--root-token-file", str(file), "--host", "0.0.0.0", "--log-level", "debug")
+    async with ServeCommand(tmp_path / "data", *options) as server, server.client() as http:
+        for pid in (server.process.pid, *server.worker_pids()):
+            assert SECRET not in shown_by_the_system(pid)
+        path = "/v1/streams/any/records/tail"
+        assert (await http.get(path, headers={"s2-basin": "some-basin"})).status_code == 401
+        root = {"s2-basin": "some-basin", "authorization": f"Bearer {SECRET}"}
+        assert (await http.get(path, headers=root)).status_code == 404
+    assert SECRET not in server.banner + "".join(server.log)
+    assert f"$(cat {file})" in server.banner
+
+
+async def test_the_root_token_of_the_environment_stays_with_the_supervisor(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN=SECRET) as server, server.client() as http:
+        (worker,) = server.worker_pids()
+        assert SECRET not in shown_by_the_system(worker)
+        answer = await http.get("/v1/streams/any/records/tail", headers={"s2-basin": "some-basin"})
+        assert answer.status_code == 401
+
+
+async def test_a_root_token_that_cannot_be_sent_is_refused_without_showing_it(tmp_path: Path) -> None:
+    status, said = await run_to_end("--data", str(tmp_path / "data"), PERDURE_ROOT_TOKEN="not a token")
+    assert status == 1
+    assert "PERDURE_ROOT_TOKEN" in said
+    assert "not a token" not in said
+
+
+async def test_an_init_file_may_be_applied_again_and_again(tmp_path: Path) -> None:
+    file = tmp_path / "init.json"
+    file.write_text(
+        json.dumps(
+            {
+                "basins": [
+                    {
+                        "name": "first-basin",
+                        "config": {"default_stream_config": {"retention_policy": "7d"}},
+                        "streams": [{"name": "events", "config": {"retention_policy": "infinite"}}],
+                    }
+                ]
+            }
+        )
+    )
+    data = tmp_path / "data"
+    async with ServeCommand(data, "--init-file", str(file), "--workers", "2") as server:
+        await server.wait_for_log("2 created or changed, 0 as they were")
+    async with ServeCommand(data, PERDURE_INIT_FILE=str(file)) as server:
+        await server.wait_for_log("0 created or changed, 2 as they were")
+    engine = await SqliteEngine.open(data)
+    try:
+        (stream,) = (await StreamStore(engine).list_streams("first-basin")).items
+        assert stream.name == "events"
+    finally:
+        await engine.aclose()
+
+
+async def test_a_mistake_in_the_init_file_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "init.json"
+    file.write_text('{"basins": [{"name": "my-basin", "colour": 1}]}')
+    status, said = await run_to_end("--data", str(tmp_path / "data"), "--port", "0", "--init-file", str(file))
+    assert status == 1
+    assert "`$.basins[0]`" in said
+    assert not (tmp_path / "data").exists()
+
+
+async def test_json_log_lines_are_objects(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--log-format", "json") as server:
+        await server.stop()
+    lines = [json.loads(line) for line in server.log]
+    assert {line["logger"] for line in lines} == {"perdure.server.supervisor", "perdure.server.worker"}
+    assert all({"time", "level", "logger", "pid", "message"} <= line.keys() for line in lines)
+
+
+async def test_the_self_signed_certificate_serves_both_versions_of_http_and_goes_with_the_server(
+    tmp_path: Path,
+) -> None:
+    async with ServeCommand(tmp_path / "data", "--tls-self", TMPDIR=str(tmp_path)) as server:
+        certificate = the_certificate(tmp_path)
+        key = certificate.with_name("key.pem")
+        assert key.stat().st_mode & 0o777 == 0o600
+        assert certificate.parent.stat().st_mode & 0o777 == 0o700
+        port = int(server.url.rpartition(":")[2])
+        assert server.url.startswith("https://127.0.0.1:")
+        for protocol in ("h2", "http/1.1"):
+            for name in ("127.0.0.1", "localhost", "some-basin.b.localhost"):
+                trust = ssl.create_default_context(cafile=str(certificate))
+                trust.set_alpn_protocols([protocol])
+                _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=name)
+                tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+                assert tls.selected_alpn_protocol() == protocol
+                writer.transport.abort()
+    assert not certificate.parent.exists()
+
+
+async def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
+    status, said = await run_to_end("--data", str(tmp_path / "data"), "--port", "0", "--tls-key", "key.pem")
+    assert status == 1
+    assert "--tls-cert and --tls-key belong together" in said
+
+
+async def test_limits_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    options = ("--port", "0", "--append-inflight-bytes", "1")
+    status, said = await run_to_end("--data", str(tmp_path / "data"), *options)
+    assert status == 1
+    assert "max_inflight_append_bytes must be at least" in said
+
+
+async def test_missing_packages_are_named_with_the_way_to_install_them() -> None:
+    program = "import sys; sys.modules['uvloop'] = None; from perdure.cli import main; sys.exit(main(['serve']))"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode() == "perdure serve: needs uvloop; install it with: pip install 'perdure[server]'\n"

@@ -1,0 +1,131 @@
+"""Workers that die, are replaced and drain, as real processes under real requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import httpx
+
+from perdure.server.supervisor import MAX_PAUSE_SECS, restart_pause
+from tests.serve_command import ServeCommand
+
+BASIN = "test-basin"
+CLIENTS = 4
+
+
+def test_the_pause_before_a_restart_grows_to_a_bound() -> None:
+    pauses = [restart_pause(deaths) for deaths in range(2000)]
+    assert pauses[0] == 0
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == MAX_PAUSE_SECS
+
+
+async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--workers", "2") as server, server.client() as http:
+        before = server.worker_pids()
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        await server.wait_for_log("killed by SIGKILL")
+        await server.wait_for_log("in place of")
+        after = server.worker_pids()
+        assert len(after) == 2
+        assert before[0] not in after
+        assert before[1] in after
+        assert (await http.get("/health")).status_code == 200
+        assert await server.stop() == 0
+
+
+async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--workers", "2") as server:
+        await server.stop(signal.SIGKILL)  # its log ends only when the last of its workers has ended
+    assert sum("has ended" in line for line in server.log) == 2
+
+
+async def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--drain-secs", "3600") as server:
+        # A request whose body never comes keeps the worker from ending.
+        host, port = server.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"POST /v1/streams/s/records HTTP/1.1\r\nhost: h\r\ns2-basin: some-basin\r\n"
+            b"content-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n"
+        )
+        try:
+            server.send(signal.SIGTERM)
+            await server.wait_for_log("drains")
+            assert await server.stop() == 1
+        finally:
+            writer.transport.abort()
+
+
+async def test_replacing_the_workers_loses_no_append(tmp_path: Path) -> None:
+    init = tmp_path / "init.json"
+    init.write_text(json.dumps({"basins": [{"name": BASIN, "config": {"create_stream_on_append": True}}]}))
+    async with ServeCommand(tmp_path / "data", "--workers", "2", "--init-file", str(init)) as server:
+        before = set(server.worker_pids())
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            counts = [tasks.create_task(_append_until(over, server, f"s{number}")) for number in range(CLIENTS)]
+            for round_number in (1, 2):
+                server.send(signal.SIGHUP)
+                await server.wait_for_log("all workers were replaced", times=round_number)
+            over.set()
+        assert before.isdisjoint(server.worker_pids())
+        async with server.client() as http:
+            for number, count in enumerate(counts):
+                tail = await http.get(f"/v1/streams/s{number}/records/tail", headers={"s2-basin": BASIN})
+                assert tail.json()["tail"]["seq_num"] == count.result() > 0
+        assert await server.stop() == 0
+
+
+async def _append_until(over: asyncio.Event, server: ServeCommand, stream: str) -> int:
+    """Append one record after the other, each on a connection of its own; every one must be acked. Gives how many."""
+    count = 0
+    while not over.is_set():
+        async with server.client() as http:
+            answer = await http.post(
+                f"/v1/streams/{stream}/records", json={"records": [{"body": "x"}]}, headers={"s2-basin": BASIN}
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["start"]["seq_num"] == count
+            count += 1
+    return count
+
+
+async def test_clients_with_open_connections_change_over_to_the_new_workers(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data") as server, server.client() as http:
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("serves", times=2)
+        done = asyncio.create_task(server.wait_for_log("all workers were replaced"))
+        while not done.done():
+            try:
+                assert (await http.get("/health")).status_code == 200
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                continue  # an idle connection that is closed at this moment: any client asks again
+        await done
+
+
+async def test_live_readers_are_told_to_go_when_the_server_stops(tmp_path: Path) -> None:
+    init = tmp_path / "init.json"
+    init.write_text(json.dumps({"basins": [{"name": BASIN, "streams": [{"name": "s"}]}]}))
+    options = ("--init-file", str(init), "--drain-secs", "3600")
+    async with ServeCommand(tmp_path / "data", *options) as server, server.client() as http:
+        fields = {"s2-basin": BASIN, "accept": "text/event-stream"}
+        async with http.stream("GET", "/v1/streams/s/records?tail_offset=0&clamp=true", headers=fields) as answer:
+            assert answer.status_code == 200
+            server.send(signal.SIGTERM)
+            said = "".join([text async for text in answer.aiter_text()])
+        assert "server_draining" in said
+        assert await server.wait() == 0
+
+
+async def test_a_private_store_is_not_replaced(tmp_path: Path) -> None:
+    async with ServeCommand(":memory:") as server:
+        before = server.worker_pids()
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("SIGHUP is ignored")
+        assert server.worker_pids() == before
