@@ -1,0 +1,98 @@
+"""The served description differs from the published one where, and only where, it is said here why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeAlias
+
+from perdure.server.endpoints import ENDPOINTS
+from perdure.server.openapi import DESCRIPTION
+
+Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+PUBLISHED = Path(__file__).parent / "data" / "openapi-published.json"
+
+SCHEMAS = "/components/schemas"
+# Patterns of JSON pointers, and why what is there differs. `*` also spans slashes.
+DIFFERENCES = {
+    "/servers/0/url": "the server describes itself",
+    "/paths/~1streams*/servers": "here the basin is in a header, or in the host's name",
+    f"{SCHEMAS}/BasinScope": "basins have a location, not a scope",
+    f"{SCHEMAS}/*/properties/scope": "basins have a location, not a scope",
+    f"{SCHEMAS}/*/properties/location": "basins have a location, not a scope",
+    f"{SCHEMAS}/LocationName": "basins have a location, not a scope",
+    f"{SCHEMAS}/LocationInfo": "the calls for locations are left out",
+    "/paths/~1locations*": "the calls for locations are left out",
+    "/tags/5": "the calls for locations are left out",
+    f"{SCHEMAS}/Operation/enum/*": "the calls for locations are operations too",
+    f"{SCHEMAS}/BasinInfo/properties/state": "it is deprecated, and still told",
+    f"{SCHEMAS}/*Info/required/*": "an answer has every field, null included",
+    f"{SCHEMAS}/BasinReconfiguration/properties/create_stream_on_*/type": "null is refused here",
+    f"{SCHEMAS}/ErrorInfo/properties/code/enum": "codes are a closed set",
+    f"{SCHEMAS}/PingEventData/properties/tail": "a ping tells the tail",
+    f"{SCHEMAS}/PingEventData/required/*": "a ping tells the tail",
+    f"{SCHEMAS}/ReadEvent/oneOf/3": "the event that ends a read is left out",
+    "/paths/~1basins/post/responses/200": "a create answers 201, whatever it did",
+    "/paths/~1streams/get/responses/404": "an unknown basin has no streams",
+    "/paths/*/responses/40[134589]": "errors that the lists leave out",
+    "/paths/*/responses/41[5]": "errors that the lists leave out",
+    "/paths/*/responses/42[29]": "errors that the lists leave out",
+    "/paths/*/responses/50[03]": "errors that the lists leave out",
+    "/paths/*/responses/20[01]/headers": "s2-provision-result tells what was done",
+    "/paths/~1streams*/parameters/*": "the headers s2-basin and last-event-id",
+    "/paths/~1streams~1{stream}~1records/*/content/application~1protobuf": "bodies may be protobuf",
+    "/paths/~1streams~1{stream}~1records/*/content/s2s~1proto": "a session has its own media type",
+}
+
+
+def differences(a: Json, b: Json, at: str = "") -> Iterator[str]:
+    """Pointers to what is in one of the two only, or not the same in both."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in a.keys() | b.keys():
+            where = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
+            if key in a and key in b:
+                yield from differences(a[key], b[key], where)
+            else:
+                yield where
+    elif isinstance(a, list) and isinstance(b, list):
+        for index in range(max(len(a), len(b))):
+            if index < min(len(a), len(b)):
+                yield from differences(a[index], b[index], f"{at}/{index}")
+            else:
+                yield f"{at}/{index}"
+    elif a != b:
+        yield at
+
+
+def test_every_difference_has_a_reason() -> None:
+    found = set(differences(json.loads(PUBLISHED.read_bytes()), json.loads(DESCRIPTION)))
+    unexplained = {where for where in found if not any(fnmatchcase(where, pattern) for pattern in DIFFERENCES)}
+    unused = {pattern for pattern in DIFFERENCES if not any(fnmatchcase(where, pattern) for where in found)}
+    assert (sorted(unexplained), sorted(unused)) == ([], [])
+
+
+def test_every_endpoint_is_described() -> None:
+    paths = json.loads(DESCRIPTION)["paths"]
+    described = {operation["operationId"] for item in paths.values() for operation in item.values()}
+    served = {endpoint.name for endpoint in ENDPOINTS if endpoint.path.startswith("/v1/")}
+    assert served <= described
+
+
+def test_every_reference_has_its_schema() -> None:
+    document = json.loads(DESCRIPTION)
+    names = set(document["components"]["schemas"])
+
+    def references(value: Json) -> Iterator[str]:
+        if isinstance(value, dict):
+            if isinstance(target := value.get("$ref"), str):
+                yield target
+            for part in value.values():
+                yield from references(part)
+        elif isinstance(value, list):
+            for part in value:
+                yield from references(part)
+
+    assert {target.removeprefix("#/components/schemas/") for target in references(document)} <= names
