@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from ..model.names import check_access_token_id, check_basin_name, check_stream_name
-from . import basins, health, locations, openapi, records, streams
+from . import access_tokens, basins, health, locations, openapi, records, streams
 from .context import Context
 from .request import Request
 from .response import Response, Session
@@ -78,6 +78,20 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _stream("ensure_stream", "PUT", streams.ensure_stream),
     _stream("reconfigure_stream", "PATCH", streams.reconfigure_stream),
     _stream("delete_stream", "DELETE", streams.delete_stream),
+    # Access tokens
+    Endpoint(
+        name="list_access_tokens", method="GET", path="/v1/access-tokens", handler=access_tokens.list_access_tokens
+    ),
+    Endpoint(
+        name="issue_access_token", method="POST", path="/v1/access-tokens", handler=access_tokens.issue_access_token
+    ),
+    Endpoint(
+        name="revoke_access_token",
+        method="DELETE",
+        path="/v1/access-tokens/*",
+        handler=access_tokens.revoke_access_token,
+        names=(Name.ACCESS_TOKEN,),
+    ),
     # Locations
     Endpoint(name="list_locations", method="GET", path="/v1/locations", handler=locations.list_locations),
     Endpoint(
