@@ -23,6 +23,9 @@ from .limits import DEFAULT_LIMITS, ServerLimits
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a crowd of clients comes back at once after a restart."""
 
+SPARE_CONNECTIONS: Final = 4096
+"""Connections that may be open at a time beside those of sessions; more wait to be accepted."""
+
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 """HTTP/2 flow control, per stream and per connection: several batches of a megabyte can be on their way."""
 
@@ -93,6 +96,8 @@ class Serving:
             interface=Interfaces.ASGINL,
             log_enabled=False,
             websockets=False,
+            # granian accepts no more than 128 connections at a time unless told; a session may have one to itself.
+            backpressure=limits.max_sessions + SPARE_CONNECTIONS,
             http1_settings=HTTP1Settings(
                 header_read_timeout=int(limits.header_timeout_secs * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),
