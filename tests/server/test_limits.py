@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,15 @@ async def test_reader_that_takes_nothing_is_given_up(serve: Serve, kind: str) ->
         async with connected(server.port) as peer:
             await accepted(peer)  # the one place is free again
         writer.close()
+
+
+async def test_every_session_may_have_a_connection_of_its_own(server: Running) -> None:
+    """The HTTP server underneath accepts 128 connections at a time unless it is told otherwise."""
+    await prepare(server)
+    async with AsyncExitStack() as stack:
+        for _ in range(150):
+            peer = await stack.enter_async_context(connected(server.port))
+            await next_batch(await open_read(peer, "seq_num=0"))
 
 
 class Turns:
