@@ -1,9 +1,12 @@
 """Records at rest under a client's key: sealed before they are sequenced, opened when they are handed out.
 
-A batch is sealed as one, not record by record: measured on a batch of 1000 records, that takes a quarter to an eighth
-of the time and 8 bytes a record instead of 29 to 65. The rules of the store see nothing of it: commands, positions
-and timestamps stay in plain text, sizes are those of the plain records, and what leaves `Seal.open` is the block
-that an append in plain text would have stored.
+A batch is sealed as one, not record by record. For 1000 records of 100 bytes that takes 0.35 ms, and 0.4 ms to open
+them, while the calls of the cipher alone would take 0.9 ms with AES-256-GCM and 4 ms with AEGIS-256; it takes 8 bytes
+a record on disk instead of 29 to 65. Both happen on the event loop: a batch takes less than it took to decode, nearly
+all of it in the interpreter, where a thread would only take turns with the loop.
+
+The rules of the store see nothing of it: commands, positions and timestamps stay in plain text, sizes are those of the
+plain records, and what leaves `Seal.open` is the block that an append in plain text would have stored.
 
 The form of the block is in `perdure.wire.sealed_block`. The header of its carrier is, in this order:
 
@@ -107,7 +110,7 @@ class Seal:
         if len(sealed) < self._aead.tag_bytes:
             raise _damaged()
         contents = self._aead.open(nonce, sealed, self._stream + head)
-        return replace(block, body=stored.filled(contents))
+        return replace(block, body=stored.filled(contents, block.start_seq, block.last_timestamp))
 
     def outlines(self, block: Block) -> list[Outline]:
         """The records of a stored block as far as any key can see them. Raises `StorageFailed` on damage."""

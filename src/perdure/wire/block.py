@@ -58,14 +58,14 @@ def encode_block(start_seq: int, timestamps: Sequence[int], records: Sequence[Ap
     headers = [record.headers for record in records if record.headers]
     stamp = timestamps[0]
     if timestamps.count(stamp) == len(records):
-        then = _TIMESTAMP_TAG + varint(stamp) if stamp else b""
+        then = timestamp_field(stamp)
         if not headers and all(lengths) and max(lengths) <= _MAX_UNIFORM_BODY_BYTES:
-            return _uniform_block(_seq_fields(start_seq, len(records), then=then + BODY_TAG), bodies, lengths)
-        fields_before = _seq_fields(start_seq, len(records), then=then)
+            return _uniform_block(seq_fields(start_seq, len(records), then=then + BODY_TAG), bodies, lengths)
+        fields_before = seq_fields(start_seq, len(records), then=then)
     else:
         fields_before = [
-            seq_field + _TIMESTAMP_TAG + varint(timestamp) if timestamp else seq_field
-            for seq_field, timestamp in zip(_seq_fields(start_seq, len(records)), timestamps, strict=True)
+            seq_field + timestamp_field(timestamp)
+            for seq_field, timestamp in zip(seq_fields(start_seq, len(records)), timestamps, strict=True)
         ]
     parts: list[bytes] = []
     for fields, record, body, size in zip(fields_before, records, bodies, lengths, strict=True):
@@ -115,7 +115,7 @@ def _uniform_block(fields_before: list[bytes], bodies: list[bytes], lengths: lis
     return b"".join(parts)
 
 
-def _seq_fields(start_seq: int, count: int, *, then: bytes = b"") -> list[bytes]:
+def seq_fields(start_seq: int, count: int, *, then: bytes = b"") -> list[bytes]:
     """The fields of `count` sequence numbers from `start_seq` on, each with `then` after it; none for number 0."""
     fields: list[bytes] = []
     seq_num, end = start_seq, start_seq + count
@@ -129,3 +129,8 @@ def _seq_fields(start_seq: int, count: int, *, then: bytes = b"") -> list[bytes]
         fields += [low + rest for low in _TAG_AND_LOW_BITS[seq_num & 0x7F : (after - 1 & 0x7F) + 1]]
         seq_num = after
     return fields
+
+
+def timestamp_field(timestamp: int) -> bytes:
+    """The field of a timestamp; none for 0."""
+    return _TIMESTAMP_TAG + varint(timestamp) if timestamp else b""
