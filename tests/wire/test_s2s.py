@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.errors import FrameTooLarge, Invalid, ProtocolViolation, SeqNumMismatch, TruncatedFrame
+from perdure.errors import BadRequest, FrameTooLarge, Invalid, ProtocolViolation, SeqNumMismatch, TruncatedFrame
 from perdure.model.batches import AppendAck, AppendInput, ReadBatch
 from perdure.model.limits import MAX_FRAME_BYTES
 from perdure.model.positions import StreamPosition
@@ -70,6 +70,7 @@ class TestWorkedBytes:
         [frame] = decoded(encode_frame(b"x" * 2000, Compression.ZSTD, reconnect_advised=True))
         assert (frame.flag, frame.reconnect_advised, frame.message()) == (0x30, True, b"x" * 2000)
         assert not decoded(encode_frame(b"x"))[0].reconnect_advised
+        assert frame_header(1, reconnect_advised=True) + b"x" == encode_frame(b"x", reconnect_advised=True)
 
 
 class TestDecoding:
@@ -161,7 +162,7 @@ class TestMessages:
     def test_any_frame_is_a_batch_or_refused(self, flag: int, payload: bytes) -> None:
         try:
             s2s_messages.append_input_of(Frame(flag, payload))
-        except (ProtocolViolation, Invalid):
+        except (ProtocolViolation, BadRequest, Invalid):
             pass
 
     def test_reserved_bits_mean_nothing(self) -> None:
@@ -175,12 +176,16 @@ class TestMessages:
             (Frame(0x20, b"x" * 20), "zstd data is damaged"),
             (Frame(0x40, b"x" * 20), "gzip data is damaged"),
             (Frame(0, b"\xff"), "not an AppendInput message"),
-            (Frame(0x80, b"\x01\x90{}"), "Unexpected terminal frame"),
         ],
     )
     def test_a_bad_frame_from_a_client(self, frame: Frame, message: str) -> None:
         with pytest.raises(ProtocolViolation, match=message):
             s2s_messages.append_input_of(frame)
+
+    def test_a_terminal_frame_from_a_client(self) -> None:
+        with pytest.raises(BadRequest, match="Unexpected terminal frame as input") as caught:
+            s2s_messages.append_input_of(Frame(0x80, b"\x01\x90{}"))
+        assert (caught.value.code, caught.value.status) == ("bad_frame", 400)
 
     def test_a_batch_that_breaks_a_limit_is_invalid_not_a_bad_frame(self) -> None:
         with pytest.raises(Invalid, match="must not be empty"):

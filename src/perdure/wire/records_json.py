@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from ..errors import BadRequest, Invalid
-from ..model.batches import AppendAck, AppendInput, ReadBatch
+from ..model.batches import AppendAck, AppendInput, ReadBatch, check_record_count
 from ..model.limits import MAX_FENCING_TOKEN_BYTES
 from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
@@ -83,21 +83,19 @@ def decode_append_input(data: bytes, form: Format) -> AppendInput:
     token = message.fencing_token
     if token is not None and len(token.encode()) > MAX_FENCING_TOKEN_BYTES:
         raise BadRequest(f"fencing token must not exceed {MAX_FENCING_TOKEN_BYTES} bytes in length", "bad_json")
+    check_record_count(len(message.records))
     for index, record in enumerate(message.records):
         require_u64(record.timestamp, f"records[{index}].timestamp")
     raw = str.encode if form is Format.RAW else _from_base64
-    return AppendInput.of(
-        [
-            AppendRecord(
-                raw(record.body),
-                headers=[(raw(name), raw(value)) for name, value in record.headers],
-                timestamp=record.timestamp,
-            )
-            for record in message.records
-        ],
-        match_seq_num=message.match_seq_num,
-        fencing_token=token,
-    )
+    records = [
+        AppendRecord.of_parts(
+            raw(record.body),
+            tuple([(raw(name), raw(value)) for name, value in record.headers]),
+            record.timestamp,
+        )
+        for record in message.records
+    ]
+    return AppendInput.of_checked(tuple(records), match_seq_num=message.match_seq_num, fencing_token=token)
 
 
 def encode_append_ack(ack: AppendAck) -> bytes:

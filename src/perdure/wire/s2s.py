@@ -156,11 +156,15 @@ class FrameDecoder:
         return self._violation
 
 
-def frame_header(payload_bytes: int, *, flag: int = 0) -> bytes:
-    """What stands before a payload of so many bytes, which is then sent on without being copied.
+def frame_header(payload_bytes: int, *, reconnect_advised: bool = False) -> bytes:
+    """What stands before an unpacked payload of so many bytes, which is then sent on without being copied.
 
     Raises `FrameTooLarge` when no frame can hold that.
     """
+    return _header(payload_bytes, _RECONNECT_ADVISED if reconnect_advised else 0)
+
+
+def _header(payload_bytes: int, flag: int) -> bytes:
     if payload_bytes > MAX_PAYLOAD_BYTES:
         raise FrameTooLarge(payload_bytes + 1, MAX_FRAME_BYTES)
     return ((payload_bytes + 1) << 8 | flag).to_bytes(_HEADER_BYTES, "big")
@@ -182,9 +186,9 @@ def encode_frame(
         if len(packed) < len(message):
             message = packed
             flag |= _COMPRESSION_FLAGS[compression]
-    return frame_header(len(message), flag=flag) + message
+    return _header(len(message), flag) + message
 
 
 def encode_terminal(status: int, body: bytes) -> bytes:
     """The frame that ends a session with an error: its status (400 or above) and the unary error's JSON body."""
-    return frame_header(_STATUS_BYTES + len(body), flag=_TERMINAL) + status.to_bytes(_STATUS_BYTES, "big") + body
+    return _header(_STATUS_BYTES + len(body), _TERMINAL) + status.to_bytes(_STATUS_BYTES, "big") + body

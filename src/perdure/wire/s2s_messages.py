@@ -18,9 +18,13 @@ T = TypeVar("T")
 
 
 def append_input_of(frame: Frame) -> AppendInput:
-    """The batch in a frame from a client. Raises `ProtocolViolation`, and `Invalid` when it breaks a limit."""
+    """The batch in a frame from a client.
+
+    Raises `ProtocolViolation`; `BadRequest` (`bad_frame`) for a terminal frame, which can be decoded but has no
+    business here; `Invalid` when the batch breaks a limit.
+    """
     if frame.is_terminal:
-        raise ProtocolViolation("Unexpected terminal frame as input")
+        raise BadRequest("Unexpected terminal frame as input", ProtocolViolation.code)
     return _decoded(frame, protobuf.decode_append_input)
 
 
