@@ -11,20 +11,17 @@ from .limits import DEFAULT_LIMITS, ServerLimits
 from .live_forms import LiveForms
 from .sessions import Sessions
 
-DEFAULT_LOCATION = "local"
-
 
 class ServerSettings(Struct, frozen=True, kw_only=True):
     """How one server behaves.
 
     `basin_domain`: a host `{basin}.{basin_domain}` names the basin of its requests; None turns that off.
-    `location`: the name of the one location that this server is. `cors`: answer cross-origin requests.
+    `cors`: answer cross-origin requests.
     """
 
     limits: ServerLimits = DEFAULT_LIMITS
     cors: bool = True
     basin_domain: str | None = "b.localhost"
-    location: str = DEFAULT_LOCATION
 
 
 class Context(Struct, frozen=True, kw_only=True):

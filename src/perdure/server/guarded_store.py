@@ -23,11 +23,19 @@ from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
+from ..model.metrics import (
+    AccountMetricSet,
+    BasinMetricSet,
+    LabelMetric,
+    Metric,
+    MetricsQuery,
+    StreamMetricSet,
+)
 from ..model.names import check_stream_name
 from ..model.positions import StreamPosition
 from ..model.reads import ReadRequest
 from ..model.records import CommandKind
-from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ..store.reading import Delivery
 from ..store.service import StreamStore
 from .grants import Grant
@@ -154,6 +162,31 @@ class GuardedStore:
         session = await self._told(full, self._store.open_read_session(basin, full, request, key))
         return GuardedReadSession(session, self._grant)
 
+    # Metrics --------------------------------------------------------------------------------------
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        self._permit(Operation.ACCOUNT_METRICS)
+        found = await self._store.account_metrics(metric_set, query)
+        if metric_set is AccountMetricSet.ACTIVE_BASINS:
+            return tuple(self._visible(metric) for metric in found)
+        return found
+
+    async def basin_metrics(self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        self._permit_basin(basin, Operation.BASIN_METRICS)
+        return await self._store.basin_metrics(basin, metric_set, query)
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]:
+        full = self._permit_stream(basin, name, Operation.STREAM_METRICS)
+        return await self._told(full, self._store.stream_metrics(basin, full, metric_set, query))
+
+    def _visible(self, metric: Metric) -> Metric:
+        """A metric that names basins, with those that the token may see."""
+        if not isinstance(metric, LabelMetric):
+            return metric
+        return replace(metric, values=tuple(name for name in metric.values if name in self._grant.basins))
+
     # Access tokens --------------------------------------------------------------------------------
 
     async def list_access_tokens(
@@ -169,6 +202,20 @@ class GuardedStore:
     async def revoke_access_token(self, token_id: str) -> None:
         self._permit_token(token_id, Operation.REVOKE_ACCESS_TOKEN)
         await self._store.revoke_access_token(token_id)
+
+    # Locations ------------------------------------------------------------------------------------
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]:
+        self._permit(Operation.LIST_LOCATIONS)
+        return await self._store.list_locations()
+
+    async def get_default_location(self) -> LocationInfo:
+        self._permit(Operation.GET_DEFAULT_LOCATION)
+        return await self._store.get_default_location()
+
+    async def set_default_location(self, name: str) -> LocationInfo:
+        self._permit(Operation.SET_DEFAULT_LOCATION)
+        return await self._store.set_default_location(name)
 
     # What the token permits -----------------------------------------------------------------------
 

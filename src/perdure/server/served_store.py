@@ -16,9 +16,10 @@ from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
+from ..model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ..model.positions import StreamPosition
 from ..model.reads import ReadRequest
-from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ..store.reading import Delivery
 
 
@@ -103,6 +104,18 @@ class ServedStore(Protocol):
         self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
     ) -> ServedReadSession: ...
 
+    # Metrics --------------------------------------------------------------------------------------
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]: ...
+
+    async def basin_metrics(
+        self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]: ...
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]: ...
+
     # Access tokens --------------------------------------------------------------------------------
 
     async def list_access_tokens(
@@ -112,3 +125,11 @@ class ServedStore(Protocol):
     async def issue_access_token(self, wanted: AccessTokenInfo) -> str: ...
 
     async def revoke_access_token(self, token_id: str) -> None: ...
+
+    # Locations ------------------------------------------------------------------------------------
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]: ...
+
+    async def get_default_location(self) -> LocationInfo: ...
+
+    async def set_default_location(self, name: str) -> LocationInfo: ...

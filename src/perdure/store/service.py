@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from ..errors import BasinNotFound, StreamNotFound
+from ..errors import BasinNotFound, Invalid, StreamNotFound
 from ..model.access_tokens import AccessTokenInfo, Operation
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
@@ -32,13 +32,14 @@ from ..model.names import (
     check_access_token_prefix,
     check_basin_name,
     check_basin_prefix,
+    check_location_name,
     check_request_token,
     check_stream_name,
     check_stream_prefix,
 )
 from ..model.positions import StreamPosition
 from ..model.reads import ReadLimits, ReadRequest
-from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
+from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, ProvisionResult, StreamInfo
 from . import access_tokens, catalogue, ciphers
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
@@ -52,6 +53,9 @@ T = TypeVar("T")
 
 KNOWN_STREAMS: Final = 65_536
 """How many names are remembered with their incarnation; a stale one costs one more look-up."""
+
+DEFAULT_LOCATION: Final = "local"
+"""What a store calls the one place where it keeps everything."""
 
 _NOTHING_SET: Final = BasinConfig()
 
@@ -99,6 +103,7 @@ class StreamStore:
     """The store's operations. It owns nothing: whoever opened the engine closes it.
 
     With `usage`, what is done is counted there. Without, nothing is, and the metrics tell what others counted.
+    `location` is the name of the one place where everything is kept.
     """
 
     def __init__(
@@ -108,8 +113,10 @@ class StreamStore:
         *,
         now: Callable[[], datetime] = _utc_now,
         known_streams: int = KNOWN_STREAMS,
+        location: str = DEFAULT_LOCATION,
     ) -> None:
         self._engine = engine
+        self._location = LocationInfo(check_location_name(location), is_private=True)
         self._metrics = UsageMetrics(engine, usage, lambda: now().timestamp())
         self._counters = None if usage is None else usage.counters
         self._now = now
@@ -392,6 +399,25 @@ class StreamStore:
         found = await self._metrics.stream(basin, name, metric_set, query)
         self.count(Operation.STREAM_METRICS, basin)
         return found
+
+    # Locations ------------------------------------------------------------------------------------
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]:
+        """Where basins can be: there is one location, which is also the default."""
+        self.count(Operation.LIST_LOCATIONS)
+        return (self._location,)
+
+    async def get_default_location(self) -> LocationInfo:
+        """Where a basin is made unless it says otherwise."""
+        self.count(Operation.GET_DEFAULT_LOCATION)
+        return self._location
+
+    async def set_default_location(self, name: str) -> LocationInfo:
+        """Changes nothing: any other location than the one that there is is refused (`Invalid`)."""
+        if check_location_name(name) != self._location.name:
+            raise Invalid(f"location {name!r} is not known; there is one, {self._location.name!r}")
+        self.count(Operation.SET_DEFAULT_LOCATION)
+        return self._location
 
     # Sealed streams -------------------------------------------------------------------------------
 
