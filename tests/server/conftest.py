@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from perdure.server.context import ServerSettings
+from perdure.store.service import DEFAULT_LOCATION
 from tests.server.running import BASIN, Running, Serve, running
 
 
@@ -25,10 +26,12 @@ def serve(tmp_path: Path) -> Serve:
     """Starts a server with other settings."""
     started = 0
 
-    def start(settings: ServerSettings | None = None) -> AbstractAsyncContextManager[Running]:
+    def start(
+        settings: ServerSettings | None = None, *, location: str = DEFAULT_LOCATION, root_token: str | None = None
+    ) -> AbstractAsyncContextManager[Running]:
         nonlocal started
         started += 1
-        return running(tmp_path / f"data-{started}", settings)
+        return running(tmp_path / f"data-{started}", settings, location=location, root_token=root_token)
 
     return start
 

@@ -11,10 +11,11 @@ from typing import TypeAlias
 import httpx
 
 from perdure.server import serving
+from perdure.server.access import RootToken
 from perdure.server.app import ServerApp, create_app
 from perdure.server.context import ServerSettings
 from perdure.store.engine import Engine
-from perdure.store.service import StreamStore
+from perdure.store.service import DEFAULT_LOCATION, StreamStore
 from perdure.store.sqlite import SqliteEngine
 
 BASIN = "test-basin"
@@ -51,19 +52,25 @@ def client(url: str, **fields: str) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def running(
-    path: Path, settings: ServerSettings | None = None, *, tls: serving.TlsFiles | None = None
+    path: Path,
+    settings: ServerSettings | None = None,
+    *,
+    tls: serving.TlsFiles | None = None,
+    location: str = DEFAULT_LOCATION,
+    root_token: str | None = None,
 ) -> AsyncIterator[Running]:
     """Open a store on the directory `path`, serve it, and stop and close both at the end."""
     settings = settings or ServerSettings()
     engine = await SqliteEngine.open(path)
     try:
-        store = StreamStore(engine)
-        app = create_app(store, settings)
+        store = StreamStore(engine, location=location)
+        app = create_app(store, settings, root_token=None if root_token is None else RootToken(root_token))
         listener = serving.listen("127.0.0.1", 0)
         with listener:
             port: int = listener.getsockname()[1]
             url = f"http://127.0.0.1:{port}"
             async with serving.Serving(app, listener, limits=settings.limits, tls=tls), client(url) as http:
                 yield Running(url, port, http, app, store, engine)
+        await app.aclose()
     finally:
         await engine.aclose()

@@ -70,7 +70,7 @@ async def test_without_access_control_the_token_is_ignored(server: Running, auth
 
 
 async def test_locations_are_one(serve: Serve) -> None:
-    async with serve(ServerSettings(location="eu:here-1")) as server:
+    async with serve(location="eu:here-1") as server:
         here = {"name": "eu:here-1", "is_private": True}
         assert (await server.http.get("/v1/locations")).json() == [here]
         assert (await server.http.get("/v1/locations/default")).json() == here
