@@ -2,8 +2,9 @@
 
 A batch is sealed as one, not record by record. For 1000 records of 100 bytes that takes 0.35 ms, and 0.4 ms to open
 them, while the calls of the cipher alone would take 0.9 ms with AES-256-GCM and 4 ms with AEGIS-256; it takes 8 bytes
-a record on disk instead of 29 to 65. Both happen on the event loop: a batch takes less than it took to decode, nearly
-all of it in the interpreter, where a thread would only take turns with the loop.
+a record on disk instead of 29 to 65. Both happen on the event loop, as decoding does: a megabyte takes 0.6 ms where
+memory is reused, and 2 to 3 ms where the system clears it anew for every buffer. In a thread it takes two to three
+times as long, since nearly all of it needs the interpreter, for which the thread and the loop take turns.
 
 The rules of the store see nothing of it: commands, positions and timestamps stay in plain text, sizes are those of the
 plain records, and what leaves `Seal.open` is the block that an append in plain text would have stored.
