@@ -17,6 +17,7 @@ from perdure.server.context import ServerSettings
 from perdure.store.engine import Engine
 from perdure.store.service import DEFAULT_LOCATION, StreamStore
 from perdure.store.sqlite import SqliteEngine
+from perdure.store.usage_recorder import UsageRecorder
 
 BASIN = "test-basin"
 """What `Running.in_basin` names."""
@@ -63,13 +64,18 @@ async def running(
     settings = settings or ServerSettings()
     engine = await SqliteEngine.open(path)
     try:
-        store = StreamStore(engine, location=location)
+        recorder = UsageRecorder(engine.usage)
+        store = StreamStore(engine, recorder, location=location)
         app = create_app(store, settings, root_token=None if root_token is None else RootToken(root_token))
         listener = serving.listen("127.0.0.1", 0)
         with listener:
             port: int = listener.getsockname()[1]
             url = f"http://127.0.0.1:{port}"
-            async with serving.Serving(app, listener, limits=settings.limits, tls=tls), client(url) as http:
+            async with (
+                recorder,
+                serving.Serving(app, listener, limits=settings.limits, tls=tls),
+                client(url) as http,
+            ):
                 yield Running(url, port, http, app, store, engine)
         await app.aclose()
     finally:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from ..model.names import check_access_token_id, check_basin_name, check_stream_name
-from . import access_tokens, basins, health, locations, openapi, records, streams
+from . import access_tokens, basins, health, locations, metrics, openapi, records, streams
 from .context import Context
 from .request import Request
 from .response import Response, Session
@@ -91,6 +91,22 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/access-tokens/*",
         handler=access_tokens.revoke_access_token,
         names=(Name.ACCESS_TOKEN,),
+    ),
+    # Metrics
+    Endpoint(name="account_metrics", method="GET", path="/v1/metrics", handler=metrics.account_metrics),
+    Endpoint(
+        name="basin_metrics",
+        method="GET",
+        path="/v1/metrics/*",
+        handler=metrics.basin_metrics,
+        names=(Name.BASIN,),
+    ),
+    Endpoint(
+        name="stream_metrics",
+        method="GET",
+        path="/v1/metrics/*/*",
+        handler=metrics.stream_metrics,
+        names=(Name.BASIN, Name.STREAM),
     ),
     # Locations
     Endpoint(name="list_locations", method="GET", path="/v1/locations", handler=locations.list_locations),

@@ -12,7 +12,7 @@ from .response import Response
 async def health(context: Context, request: Request) -> Response:
     """`OK`, or 503 with the reason when the store does not answer."""
     try:
-        await context.store.list_basins(limit=1)
+        await context.store.probe()
     except PerdureError as exc:
         # Only the code: the message may name files, and anybody may ask.
         return Response(503, f"the store does not answer ({exc.code})".encode(), headers.PLAIN_TEXT)

@@ -24,6 +24,7 @@ import uvloop
 from ..errors import PerdureError
 from ..store.service import StreamStore
 from ..store.sqlite import SqliteEngine
+from ..store.usage_recorder import UsageRecorder
 from ..wire import headers
 from .access import RootToken
 from .app import ServerApp, create_app
@@ -67,37 +68,47 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, replaced.set)
     loop.add_reader(SETTINGS_FD, _on_input, loop, stop)
+    engine = await SqliteEngine.open(settings.data)
+    try:
+        async with UsageRecorder(engine.usage) as usage:
+            await _serve_store(StreamStore(engine, usage), settings, report, stop, replaced)
+    finally:
+        await engine.aclose()
+    logger.info("worker %s has ended", settings.name)
+
+
+async def _serve_store(
+    store: StreamStore,
+    settings: WorkerSettings,
+    report: Callable[[Report], None],
+    stop: asyncio.Event,
+    replaced: asyncio.Event,
+) -> None:
     limits = settings.server.limits
     tls = None
     if settings.certificate is not None and settings.key is not None:
         tls = TlsFiles(certificate=Path(settings.certificate), key=Path(settings.key))
-    engine = await SqliteEngine.open(settings.data)
-    try:
-        store = StreamStore(engine)
-        if settings.declared:
-            changed, unchanged = await ensure_declared(store, settings.declared)
-            logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
-        root = None if settings.root_token is None else RootToken(settings.root_token)
-        app = create_app(store, settings.server, root_token=root)
-        front = LastAnswers(app)
-        with socket.socket(fileno=settings.listener) as listener:
-            serving = Serving(front, listener, limits=limits, tls=tls)
-            await serving.start()
-            report(Ready())
-            logger.info("worker %s serves", settings.name)
-            if await _first(stop, replaced) is replaced:
-                logger.info("worker %s was replaced and leaves", settings.name)
-                serving.stop_accepting()
-                front.closing = True
-                await _wait(stop, min(CHANGE_OVER_SECS, limits.drain_secs))
-            logger.info("worker %s drains", settings.name)
+    if settings.declared:
+        changed, unchanged = await ensure_declared(store, settings.declared)
+        logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
+    root = None if settings.root_token is None else RootToken(settings.root_token)
+    app = create_app(store, settings.server, root_token=root)
+    front = LastAnswers(app)
+    with socket.socket(fileno=settings.listener) as listener:
+        serving = Serving(front, listener, limits=limits, tls=tls)
+        await serving.start()
+        report(Ready())
+        logger.info("worker %s serves", settings.name)
+        if await _first(stop, replaced) is replaced:
+            logger.info("worker %s was replaced and leaves", settings.name)
+            serving.stop_accepting()
             front.closing = True
-            if not await _drain(app, serving, limits.drain_secs):
-                logger.warning("worker %s: requests still ran after %g s and are cut", settings.name, limits.drain_secs)
-            await app.aclose()
-    finally:
-        await engine.aclose()
-    logger.info("worker %s has ended", settings.name)
+            await _wait(stop, min(CHANGE_OVER_SECS, limits.drain_secs))
+        logger.info("worker %s drains", settings.name)
+        front.closing = True
+        if not await _drain(app, serving, limits.drain_secs):
+            logger.warning("worker %s: requests still ran after %g s and are cut", settings.name, limits.drain_secs)
+        await app.aclose()
 
 
 class LastAnswers:

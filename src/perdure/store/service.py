@@ -371,6 +371,10 @@ class StreamStore:
         entries = await self._engine.find_access_tokens(secret_hashes)
         return {entry.secret_hash: entry.info for entry in entries}
 
+    async def probe(self) -> None:
+        """Raise what keeps the store from answering; nothing is counted."""
+        await self._engine.list_basins("", "", 1)
+
     # Usage ----------------------------------------------------------------------------------------
 
     def count(self, operation: Operation, basin: str = ACCOUNT) -> None:
