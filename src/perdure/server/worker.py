@@ -201,6 +201,6 @@ def _take_report_pipe() -> Callable[[Report], None]:
 
 
 if __name__ == "__main__":
-    exit_status = main()
+    exit_status: int = main()
     logging.shutdown()
     os._exit(exit_status)  # granian's threads may still wait for connections that were cut

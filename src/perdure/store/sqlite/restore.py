@@ -64,9 +64,12 @@ def restore_backup(
         raise UsageError("a backup is restored into a directory, not into memory; give a new directory")
     manifest = read_manifest(source)
     _check_sizes(source, manifest)
+    made = _missing(Path(data).expanduser().absolute())
     directory = DataDirectory.prepare(data, mount_table=mount_table)
     doing = f"restoring {source} into {directory.path}"
     try:
+        for path in made:
+            sync_directory(path.parent)
         with _claimed(directory):
             _copy(source, manifest, directory, Meter(manifest.total_bytes, progress))
             _check_database(directory.path / _RESTORING, manifest)
@@ -77,6 +80,11 @@ def restore_backup(
     except OSError as exc:
         raise translate_os(exc, doing) from exc
     return manifest
+
+
+def _missing(path: Path) -> list[Path]:
+    """The directories that have to be made for `path`."""
+    return [each for each in (path, *path.parents) if not each.exists()]
 
 
 def _files(source: Path, manifest: Manifest) -> Iterator[tuple[Path, CopiedFile]]:
