@@ -181,6 +181,13 @@ class TestTheTarget:
         assert content_of(backup) == before
         assert sorted(os.listdir(tmp_path)) == ["backup", "data", "file"]
 
+    def test_what_only_looks_like_an_unfinished_backup_is_left_alone(self, data: Path, tmp_path: Path) -> None:
+        (tmp_path / "backup.partial").mkdir()
+        (tmp_path / "backup.partial" / "file").write_text("mine")
+        with pytest.raises(UsageError, match="in the way"):
+            create_backup(data, tmp_path / "backup")
+        assert (tmp_path / "backup.partial" / "file").read_text() == "mine"
+
     def test_it_may_not_be_in_the_data_directory(self, data: Path) -> None:
         with pytest.raises(UsageError, match="inside the data directory"):
             create_backup(data, data / "backups" / "monday")

@@ -117,10 +117,10 @@ def create_backup(
     target that is in use or no place for a backup; `StorageFailed` when the disk fails, is full (`StorageFull`), or
     the store is found damaged; `Unavailable` if another process is changing the store's format.
     """
-    source = _source(data, mount_table)
-    place = _target(target, source)
-    doing = f"backing {source.path} up to {place}"
+    doing = f"backing {data} up to {target}"
     try:
+        source = _source(data, mount_table)
+        place = _target(target, source)
         with _partial(place) as partial:
             manifest = _copy_store(source, partial, progress)
             write_file(partial / MANIFEST, encode_manifest(manifest))
@@ -190,18 +190,26 @@ def _lock(partial: Path, place: Path) -> FileLock:
         # For us alone: it will hold records, and the hashes of access tokens.
         partial.mkdir(0o700, exist_ok=True)
         try:
+            names = os.listdir(partial)
+            if names and _LOCK not in names:
+                raise UsageError(f"{partial} is in the way and is no unfinished backup; move it, or give another name")
             lock = FileLock(partial / _LOCK)
         except FileNotFoundError:
             continue  # another backup was finished in this moment, or failed
         if not lock.try_acquire():
             lock.close()
             raise UsageError(f"another backup to {place} is being made; wait for it, or give another name")
-        try:
-            if os.path.samestat(os.fstat(lock.fileno()), os.stat(partial / _LOCK)):
-                return lock
-        except FileNotFoundError:
-            pass  # as above, a little later
-        lock.close()
+        if _is_file(lock, partial / _LOCK):
+            return lock
+        lock.close()  # as above, a little later
+
+
+def _is_file(lock: FileLock, path: Path) -> bool:
+    """Whether the file that was locked is still there."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _clear(partial: Path) -> None:
