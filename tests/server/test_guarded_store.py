@@ -32,7 +32,7 @@ from perdure.server.guarded_store import GuardedStore
 from perdure.store import access_tokens
 from perdure.store.engine import Engine
 from perdure.store.service import StreamStore
-from tests.model.strategies import token_scopes
+from tests.model.strategies import resource_sets
 from tests.store.making import NOW, batch, commands
 from tests.store.stores import MemoryStore, opened
 
@@ -47,18 +47,27 @@ Check: TypeAlias = Callable[[Engine, StreamStore], Awaitable[None]]
 examples = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def sets(*names: str) -> st.SearchStrategy[ResourceSet | None]:
+    """Often everything, so that what else is drawn decides."""
+    return st.just(EVERYTHING) | resource_sets(st.sampled_from(("", *names)))
+
+
+permissions = st.one_of(
+    st.just(frozenset(Operation)),
+    st.sets(st.sampled_from(Operation), min_size=1, max_size=2).map(lambda few: frozenset(Operation) - few),
+    st.frozensets(st.sampled_from(Operation), min_size=1, max_size=5),
+)
+
+
 @st.composite
 def tokens(draw: st.DrawFn) -> AccessTokenInfo:
-    """A token as it is issued; often one that permits every operation, so that its sets decide."""
-    scope = draw(
-        token_scopes(
-            st.sampled_from(("", "b", "basin-a", "other-aa", "basin-ab", "basin-zz")),
-            st.sampled_from(("", "a", "a/", "ab", "é", "zz")),
-            st.sampled_from(("", "t", "t1", "u", "zz")),
-        )
+    """A token as it is issued: with all operations, all but a few, or a few."""
+    scope = AccessTokenScope(
+        basins=draw(sets("b", "basin-a", "other-aa", "basin-ab", "basin-zz")),
+        streams=draw(sets("a", "a/", "ab", "é", "zz") | st.sampled_from((NamePrefix("a"), NamePrefix("a/")))),
+        access_tokens=draw(sets("t", "t1", "u", "zz")),
+        ops=tuple(sorted(draw(permissions))),
     )
-    if draw(st.booleans()) or not scope.operations:
-        scope = AccessTokenScope(scope.basins, scope.streams, scope.access_tokens, ops=tuple(Operation))
     auto_prefix = isinstance(scope.streams, NamePrefix) and draw(st.booleans())
     wanted = AccessTokenInfo("me", scope, None, auto_prefix)
     return access_tokens.issue(None, wanted, None, b"", NOW).info
@@ -147,8 +156,8 @@ def test_the_tokens_that_a_token_may_see(token: AccessTokenInfo, prefix: str, st
 @given(
     token=tokens(),
     basin=st.sampled_from((*BASINS, "basin-zz")),
-    prefix=st.sampled_from(("", "a", "a/", "a/b", "b", "é", "z")),
-    start_after=st.sampled_from(("", "a", "a/", "a/a", "b", "z")),
+    prefix=st.just("") | st.sampled_from(("a", "a/", "a/b", "/", "b", "é", "z")),
+    start_after=st.just("") | st.sampled_from(("a", "a/", "a/a", "/", "/a", "b", "z")),
     limit=limits,
 )
 def test_the_streams_that_a_token_may_see(
@@ -270,14 +279,44 @@ def on_the_account() -> list[Attempt]:
     ]
 
 
+stream_attempts = st.tuples(
+    st.sampled_from((*BASINS, "basin-abc")), st.sampled_from((*STREAMS, "a/new", "/", "zz"))
+).flatmap(lambda names: st.sampled_from(on_a_stream(*names)))
 attempts = st.one_of(
+    stream_attempts,
+    stream_attempts,
     st.sampled_from((*BASINS, "basin-abc")).flatmap(lambda b: st.sampled_from(on_a_basin(b))),
-    st.tuples(st.sampled_from((*BASINS, "basin-abc")), st.sampled_from((*STREAMS, "a/new", "/", "zz"))).flatmap(
-        lambda names: st.sampled_from(on_a_stream(*names))
-    ),
     st.sampled_from((*TOKENS, "t11")).flatmap(lambda t: st.sampled_from(on_a_token(t))),
     st.sampled_from(on_the_account()),
 )
+
+
+async def result_of(call: Awaitable[object]) -> tuple[PerdureError | None, object]:
+    try:
+        return None, await call
+    except PerdureError as exc:
+        return exc, None
+
+
+each_attempt = [*on_a_basin("basin-aa"), *on_a_stream("basin-aa", "a"), *on_a_token("t"), *on_the_account()]
+
+
+def test_each_operation_is_needed_and_no_other() -> None:
+    async def check(engine: Engine, store: StreamStore) -> None:
+        for attempt in each_attempt:
+            for operations in ({*Operation} - {missing} for missing in attempt.needs):
+                scope = AccessTokenScope(EVERYTHING, EVERYTHING, EVERYTHING, ops=tuple(operations))
+                with pytest.raises(PermissionDenied):
+                    await attempt.call(GuardedStore(store, Grant(AccessTokenInfo("me", scope))))
+        for attempt in each_attempt:  # some of them delete what the next ones are about, which is another answer
+            scope = AccessTokenScope(EVERYTHING, EVERYTHING, EVERYTHING, ops=attempt.needs)
+            failure, _ = await result_of(attempt.call(GuardedStore(store, Grant(AccessTokenInfo("me", scope)))))
+            assert not isinstance(failure, PermissionDenied), attempt.needs
+
+    on_a_filled_store(check)
+    # Listings have tests of their own.
+    listings = {Operation.LIST_BASINS, Operation.LIST_STREAMS, Operation.LIST_ACCESS_TOKENS}
+    assert {need for attempt in each_attempt for need in attempt.needs} == {*Operation} - listings
 
 
 async def picture(engine: Engine) -> dict[tuple[str | None, ...], object]:
@@ -292,15 +331,8 @@ async def picture(engine: Engine) -> dict[tuple[str | None, ...], object]:
     return found
 
 
-async def result_of(call: Awaitable[object]) -> tuple[PerdureError | None, object]:
-    try:
-        return None, await call
-    except PerdureError as exc:
-        return exc, None
-
-
 @examples
-@given(token=tokens(), tried=st.lists(attempts, min_size=1, max_size=8))
+@given(token=tokens(), tried=st.lists(attempts, min_size=4, max_size=16))
 def test_what_a_token_does_is_what_it_may(token: AccessTokenInfo, tried: list[Attempt]) -> None:
     async def check(engine: Engine, store: StreamStore) -> None:
         guard, own = GuardedStore(store, Grant(token)), token.stream_prefix
