@@ -90,13 +90,21 @@ class Hub:
     """The mailboxes of this process, by stream.
 
     `on_first` and `on_last` are called when the first follower arrives and the last one goes, so that
-    an engine listens to other processes only while somebody here wants to know.
+    an engine listens to other processes only while somebody here wants to know; `on_change` is told how
+    many there are whenever that changes.
     """
 
-    def __init__(self, on_first: Callable[[], None] = lambda: None, on_last: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_first: Callable[[], None] = lambda: None,
+        on_last: Callable[[], None] = lambda: None,
+        on_change: Callable[[int], None] = lambda followers: None,
+    ) -> None:
         self._mailboxes: dict[StreamId, set[Mailbox]] = {}
         self._on_first = on_first
         self._on_last = on_last
+        self._on_change = on_change
+        self._followers = 0
 
     def follow(self, stream_id: StreamId) -> Mailbox:
         """A mailbox for the stream; enter it before reading the tail, so that nothing falls between."""
@@ -106,12 +114,16 @@ class Hub:
         if not self._mailboxes:
             self._on_first()
         self._mailboxes.setdefault(mailbox.stream_id, set()).add(mailbox)
+        self._followers += 1
+        self._on_change(self._followers)
 
     def remove(self, mailbox: Mailbox) -> None:
         boxes = self._mailboxes.get(mailbox.stream_id)
-        if boxes is None:
+        if boxes is None or mailbox not in boxes:
             return
         boxes.discard(mailbox)
+        self._followers -= 1
+        self._on_change(self._followers)
         if not boxes:
             del self._mailboxes[mailbox.stream_id]
             if not self._mailboxes:

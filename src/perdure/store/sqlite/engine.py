@@ -24,6 +24,7 @@ from ..catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, Stre
 from ..clock import wall_clock_ms
 from ..engine import BlockRange, Lane
 from ..hub import Hub
+from ..observer import NOBODY, CommitFacts, StoreObserver
 from ..sequencing import Block, StreamState
 from ..usage import UsageBook
 from . import access_token_rows as tokens
@@ -54,18 +55,32 @@ class SqliteEngine:
     """
 
     def __init__(
-        self, files: OpenFiles, *, loop: asyncio.AbstractEventLoop, now_ms: Callable[[], int], maintain: bool
+        self,
+        files: OpenFiles,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        now_ms: Callable[[], int],
+        maintain: bool,
+        observer: StoreObserver,
     ) -> None:
         self._files = files
         self._loop = loop
         self._now_ms = now_ms
         self._maintain = maintain
+        self._observer = observer
         self._forked = False
         self._closing: asyncio.Task[None] | None = None
         self._checkpointer = Checkpointer(
             files.connect, files.directory.log, files.log_is_pinned, self._on_failed_checkpoint
         )
-        self._watcher = Watcher(files.connect, files.bell, files.ringer, loop, seen=files.newest_commit)
+        self._watcher = Watcher(
+            files.connect,
+            files.bell,
+            files.ringer,
+            loop,
+            seen=files.newest_commit,
+            on_followers=observer.followers_changed,
+        )
         self._readers = Readers(files.connect, loop)
         self._writer = Writer(
             files.connection,
@@ -88,13 +103,15 @@ class SqliteEngine:
         maintain: bool = True,
         now_ms: Callable[[], int] = wall_clock_ms,
         vfs: str | None = None,
+        observer: StoreObserver = NOBODY,
     ) -> SqliteEngine:
         """Open the data directory `path`, creating it if it is missing; `:memory:` for a private one.
 
         `maintain=False` leaves the removal of expired records to other processes, as a tool that only
-        looks should. `now_ms` is the clock in milliseconds, `vfs` the name of an SQLite file system;
-        both are for tests. Raises `UsageError` for a directory that cannot be used (a network file
-        system, another program's, a newer version's), `StorageFailed` when it cannot be read or written.
+        looks should. `observer` is told of commits and followers. `now_ms` is the clock in milliseconds,
+        `vfs` the name of an SQLite file system; both are for tests. Raises `UsageError` for a directory that
+        cannot be used (a network file system, another program's, a newer version's), `StorageFailed` when it
+        cannot be read or written.
         """
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(None, partial(OpenFiles, path, vfs=vfs))
@@ -103,7 +120,7 @@ class SqliteEngine:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)
             raise
-        engine = cls(files, loop=loop, now_ms=now_ms, maintain=maintain)
+        engine = cls(files, loop=loop, now_ms=now_ms, maintain=maintain, observer=observer)
         try:
             engine._start()
         except BaseException:
@@ -178,6 +195,17 @@ class SqliteEngine:
         self._usage.resized(committed.resized)
         if committed.sweep:
             self._sweeper.wake()
+        self._observe(committed)
+
+    def _observe(self, committed: Committed) -> None:
+        if committed.seconds is None:
+            self._observer.commit_failed()
+            return
+        records = metered_bytes = 0
+        for _, block in committed.blocks:
+            records += block.end_seq - block.start_seq
+            metered_bytes += block.metered_bytes
+        self._observer.committed(CommitFacts(len(committed.blocks), records, metered_bytes, committed.seconds))
 
     def _after_commit(self, committed: Committed) -> None:
         """On the writer's thread: tell the other processes, and count what the log has grown by."""

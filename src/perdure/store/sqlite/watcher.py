@@ -104,6 +104,7 @@ class Watcher:
         loop: asyncio.AbstractEventLoop,
         *,
         seen: int,
+        on_followers: Callable[[int], None],
     ) -> None:
         self._connect = connect
         self._bell = bell
@@ -112,7 +113,7 @@ class Watcher:
         self._seen = seen
         """Commits up to this one need no more looking at."""
         self._version = -1
-        self._hub = Hub(self._first_follower, self._last_follower)
+        self._hub = Hub(self._first_follower, self._last_follower, on_followers)
         self._local = LocalCommits()
         self._active = False
         self._stopping = False

@@ -12,6 +12,7 @@ import copy
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -92,7 +93,7 @@ _Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
 class Committed:
     """What a group made durable, handed to the event loop in one piece."""
 
-    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "sweep")
+    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "seconds", "sweep")
 
     def __init__(self, outcomes: list[_Outcome], group: Group) -> None:
         self.outcomes: list[_Outcome] = outcomes
@@ -102,6 +103,8 @@ class Committed:
         self.first_commit_id: int | None = group.first_commit_id
         self.last_commit_id: int = group.last_commit_id
         self.sweep: bool = group.sweep
+        self.seconds: float | None = None
+        """How long the group took, its turn included; None for one that failed."""
 
 
 class Writer:
@@ -261,8 +264,10 @@ class Writer:
         failure = self._failure
         if failure is None:
             group = Group(self._connection, self._cache, self._segments)
+            begun = time.perf_counter()
             try:
                 committed = self._in_turn(items, group)
+                committed.seconds = time.perf_counter() - begun
             except apsw.Error as exc:
                 failure = self._give_up(exc)
             except SegmentFailed as exc:
