@@ -14,6 +14,8 @@ from perdure.server import serving
 from perdure.server.access import RootToken
 from perdure.server.app import ServerApp, create_app
 from perdure.server.context import ServerSettings
+from perdure.server.endpoints import OPERATIONS
+from perdure.server.telemetry import Telemetry
 from perdure.store.engine import Engine
 from perdure.store.service import DEFAULT_LOCATION, StreamStore
 from perdure.store.sqlite import SqliteEngine
@@ -62,11 +64,17 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Open a store on the directory `path`, serve it, and stop and close both at the end."""
     settings = settings or ServerSettings()
-    engine = await SqliteEngine.open(path)
+    telemetry = Telemetry(OPERATIONS)
+    engine = await SqliteEngine.open(path, observer=telemetry)
     try:
         recorder = UsageRecorder(engine.usage)
         store = StreamStore(engine, recorder, location=location)
-        app = create_app(store, settings, root_token=None if root_token is None else RootToken(root_token))
+        app = create_app(
+            store,
+            settings,
+            root_token=None if root_token is None else RootToken(root_token),
+            telemetry=telemetry,
+        )
         listener = serving.listen("127.0.0.1", 0)
         with listener:
             port: int = listener.getsockname()[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -24,10 +25,12 @@ class Admission:
     """The budget of all appends of one server, given out in the order in which it was asked for.
 
     Each `take_nowait` that gave True, and each `take` that returned, is followed by one `release` of the same size.
+    `on_change` is told how many bytes are in flight whenever that changes; it must be quick, and must not raise.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, on_change: Callable[[int], None] = lambda in_flight_bytes: None) -> None:
         self._max_bytes = max_bytes
+        self._on_change = on_change
         self._used = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._idle: asyncio.Event = asyncio.Event()
@@ -59,6 +62,7 @@ class Admission:
 
     def release(self, size: int) -> None:
         self._used -= size
+        self._on_change(self._used)
         if self._waiting:
             self._give_turns()
         if not self._used:
@@ -77,6 +81,7 @@ class Admission:
 
     def _use(self, size: int) -> None:
         self._used += size
+        self._on_change(self._used)
         self._idle.clear()
 
     def _give_turns(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import Final
 
 from ..errors import CODES, AuthenticationFailed, BadRequest, Invalid, PerdureError, RateLimited, ServerDraining
@@ -22,12 +23,14 @@ from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
 from .context import Context, ServerSettings
-from .endpoints import ENDPOINTS, Endpoint
+from .endpoints import ENDPOINTS, OPERATIONS, Endpoint
+from .instruments import CLIENT_GONE
 from .live_forms import LiveForms
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
 from .routes import Match, Routes, WrongMethod, decode_segment
 from .sessions import Sessions
+from .telemetry import Telemetry
 
 logger: Final = logging.getLogger("perdure.server")
 
@@ -45,6 +48,7 @@ class ServerApp:
         self._max_header_bytes = context.settings.limits.max_header_bytes
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
         self._draining = False
+        self._answered = context.telemetry.answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -52,14 +56,17 @@ class ServerApp:
             return
         if scope["type"] != "http":
             return
+        begun = perf_counter()
         request = Request(scope, receive, self._settings.limits)
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
         try:
             outcome = await self._answer(request, scope)
         except ClientGone:
+            self._answered(request.operation, CLIENT_GONE, perf_counter() - begun)
             return
         if isinstance(outcome, Response):
             await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
+            self._answered(request.operation, outcome.status, perf_counter() - begun)
         else:
             try:
                 await outcome.run(Channel(receive, send, common))
@@ -97,6 +104,7 @@ class ServerApp:
                 return Response(405, extra=((headers.ALLOW, ",".join(found.allowed).encode()),))
             return _NOT_FOUND
         endpoint = found.endpoint
+        request.operation = endpoint.name
         if request.header_bytes + len(raw_path) > self._max_header_bytes:
             raise BadRequest(f"the request's header fields exceed {self._max_header_bytes} bytes", "bad_header")
         if self._draining and not endpoint.public:
@@ -136,12 +144,18 @@ class ServerApp:
 
 
 def create_app(
-    store: StreamStore, settings: ServerSettings | None = None, *, root_token: RootToken | None = None
+    store: StreamStore,
+    settings: ServerSettings | None = None,
+    *,
+    root_token: RootToken | None = None,
+    telemetry: Telemetry | None = None,
 ) -> ServerApp:
     """The application over `store`, which stays its caller's to close.
 
     With a root token it wants that, or a token that was issued, on every request; without, anybody may do anything.
+    `telemetry` is what `/metrics` tells of; whoever makes it also has it observe the store's engine.
     """
+    telemetry = telemetry or Telemetry(OPERATIONS)
     settings = settings or ServerSettings()
     limits = settings.limits
     return ServerApp(
@@ -149,9 +163,14 @@ def create_app(
             store=store,
             access=AccessControl(store, root_token),
             settings=settings,
-            admission=Admission(limits.max_inflight_append_bytes),
-            sessions=Sessions(max_sessions=limits.max_sessions, max_per_connection=limits.max_sessions_per_connection),
+            admission=Admission(limits.max_inflight_append_bytes, telemetry.inflight_changed),
+            sessions=Sessions(
+                max_sessions=limits.max_sessions,
+                max_per_connection=limits.max_sessions_per_connection,
+                observer=telemetry,
+            ),
             live_forms=LiveForms(),
+            telemetry=telemetry,
         )
     )
 

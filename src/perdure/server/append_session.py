@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from time import perf_counter
 from typing import Final
 
 from ..errors import BadRequest, PerdureError, ProtocolViolation, ServerDraining, Unavailable
@@ -21,7 +22,8 @@ from .context import Context
 from .request import Request
 from .response import Channel
 from .served_store import ServedAppender
-from .sessions import Slot
+from .sessions import SessionKind, Slot
+from .telemetry import Telemetry
 
 logger: Final = logging.getLogger("perdure.server")
 
@@ -37,13 +39,15 @@ LINGER_SECS: Final = 2.0
 
 async def open_session(context: Context, request: Request, key: EncryptionKey | None) -> AppendSession:
     """Open the session; the stream is created here if it may be. Raises what opening raises, `RateLimited` too."""
-    slot = context.sessions.open(request.client)
+    slot = context.sessions.open(SessionKind.APPEND, request.client)
     try:
         appender = await request.store.open_append_session(request.basin, request.names[0], key)
     except BaseException:
         slot.close()
         raise
-    return AppendSession(appender, context.admission, slot, stall_secs=request.limits.stall_timeout_secs)
+    return AppendSession(
+        appender, context.admission, slot, context.telemetry, stall_secs=request.limits.stall_timeout_secs
+    )
 
 
 class AppendSession:
@@ -54,10 +58,13 @@ class AppendSession:
     unless a batch that was submitted before it fails later: that one comes first in order.
     """
 
-    def __init__(self, appender: ServedAppender, admission: Admission, slot: Slot, *, stall_secs: float) -> None:
+    def __init__(
+        self, appender: ServedAppender, admission: Admission, slot: Slot, telemetry: Telemetry, *, stall_secs: float
+    ) -> None:
         self._appender = appender
         self._admission = admission
         self._slot = slot
+        self._telemetry = telemetry
         self._stall_secs = stall_secs
         self._pending: deque[asyncio.Future[AppendAck]] = deque()
         self._pending_bytes = 0
@@ -136,8 +143,10 @@ class AppendSession:
             await self._room.wait()
             if self._closed:
                 return
+        asked = admitted = perf_counter()
         if not self._admission.take_nowait(size):
             await self._admission.take(size)
+            admitted = perf_counter()
             if self._closed:
                 self._admission.release(size)
                 return
@@ -148,7 +157,14 @@ class AppendSession:
             raise
         self._pending.append(future)
         self._pending_bytes += size
-        future.add_done_callback(lambda done: self._settled(done, size))
+        records = len(batch.records)
+
+        def settled(done: asyncio.Future[AppendAck]) -> None:
+            self._settled(done, size)
+            if not done.cancelled() and done.exception() is None:
+                self._telemetry.acked(records, size, admitted - asked, perf_counter() - admitted)
+
+        future.add_done_callback(settled)
 
     def _settled(self, future: asyncio.Future[AppendAck], size: int) -> None:
         self._admission.release(size)

@@ -10,6 +10,7 @@ from .admission import Admission
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .live_forms import LiveForms
 from .sessions import Sessions
+from .telemetry import Telemetry
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):
@@ -36,3 +37,4 @@ class Context(Struct, frozen=True, kw_only=True):
     admission: Admission
     sessions: Sessions
     live_forms: LiveForms
+    telemetry: Telemetry

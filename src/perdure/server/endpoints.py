@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from ..model.names import check_access_token_id, check_basin_name, check_stream_name
-from . import access_tokens, basins, health, locations, metrics, openapi, records, streams
+from . import access_tokens, basins, exposition, health, locations, metrics, openapi, records, streams
 from .context import Context
 from .request import Request
 from .response import Response, Session
@@ -37,7 +37,10 @@ _CHECKS: Final[dict[Name, Callable[[str], str]]] = {
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """One line of the table. `in_basin`: the request names a basin by header or host. `public`: needs no access."""
+    """One line of the table. `in_basin`: the request names a basin by header or host. `public`: needs no access.
+
+    `name` is also what operators see in statistics.
+    """
 
     name: str
     method: str
@@ -63,6 +66,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(name="health", method="HEAD", path="/health", handler=health.health, public=True),
     Endpoint(name="health", method="GET", path="/ping", handler=health.health, public=True),
     Endpoint(name="health", method="HEAD", path="/ping", handler=health.health, public=True),
+    Endpoint(name="metrics", method="GET", path="/metrics", handler=exposition.exposition, public=True),
     Endpoint(name="openapi", method="GET", path="/openapi.json", handler=openapi.description, public=True),
     # Basins
     Endpoint(name="list_basins", method="GET", path="/v1/basins", handler=basins.list_basins),
@@ -147,3 +151,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         in_basin=True,
     ),
 )
+
+OPERATIONS: Final = frozenset(endpoint.name for endpoint in ENDPOINTS)
+"""The names of all endpoints; some have several lines."""

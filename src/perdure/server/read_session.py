@@ -15,13 +15,14 @@ from .context import Context
 from .delivering import DeliveringSession
 from .live_forms import LiveForm, LiveForms
 from .request import Request
+from .sessions import SessionKind
 
 
 async def open_session(
     context: Context, request: Request, wanted: ReadRequest, key: EncryptionKey | None
 ) -> DeliveringSession:
     """Open the session. Raises what opening a read raises, `RateLimited` too."""
-    slot = context.sessions.open(request.client)
+    slot = context.sessions.open(SessionKind.READ, request.client)
     try:
         read = await request.store.open_read_session(request.basin, request.names[0], wanted, key)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Final
 
 from msgspec import Struct
@@ -55,12 +56,15 @@ async def append(context: Context, request: Request) -> Response | Session:
         return await append_session.open_session(context, request, key)
     batch = await _batch_of(request, kind)
     admission, size = context.admission, batch.metered_bytes
+    asked = admitted = perf_counter()
     if not admission.take_nowait(size):
         await admission.take(size)
+        admitted = perf_counter()
     try:
         ack = await request.store.append(request.basin, request.names[0], batch, key)
     finally:
         admission.release(size)
+    context.telemetry.acked(len(batch.records), size, admitted - asked, perf_counter() - admitted)
     if ack_kind(request.header(headers.ACCEPT)) is Media.PROTOBUF:
         return Response(200, protobuf.encode_append_ack(ack), headers.PROTOBUF)
     return Response(200, records_json.encode_append_ack(ack), headers.JSON)

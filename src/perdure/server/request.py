@@ -36,7 +36,18 @@ class Request:
     public: it is the store as whoever sent the request may use it.
     """
 
-    __slots__ = ("_headers", "_raw_query", "basin", "client", "limits", "method", "names", "receive", "store")
+    __slots__ = (
+        "_headers",
+        "_raw_query",
+        "basin",
+        "client",
+        "limits",
+        "method",
+        "names",
+        "operation",
+        "receive",
+        "store",
+    )
 
     store: ServedStore
 
@@ -54,6 +65,8 @@ class Request:
         """Address and port of the peer: its connection, as long as that is open."""
         self.names: tuple[str, ...] = ()
         self.basin: str = ""
+        self.operation: str = ""
+        """The name of the endpoint; empty until one is found."""
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header field; the values of one that is given several times, joined by commas."""

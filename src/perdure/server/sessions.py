@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -14,6 +15,26 @@ RETRY_AFTER_MS: Final = 1_000
 
 Peer: TypeAlias = tuple[str, int]
 """Address and port of a client: one connection, as long as that is open."""
+
+
+class SessionKind(Enum):
+    """What a session does, and in which form."""
+
+    APPEND = "append"
+    READ = "read"
+    SSE = "sse"
+
+
+class SessionObserver(Protocol):
+    """Told of every session as it comes and goes. Calls must be quick, and must not raise."""
+
+    def session_opened(self, kind: SessionKind) -> None: ...
+
+    def session_closed(self, kind: SessionKind) -> None: ...
+
+    def session_refused(self, kind: SessionKind) -> None:
+        """One was told to come back later, because too many are open."""
+        ...
 
 
 class Drainable(Protocol):
@@ -36,12 +57,13 @@ class SessionStatistics(Struct, frozen=True):
 class Slot:
     """The place of one session, from `Sessions.open`; it is closed once, whatever becomes of the session."""
 
-    __slots__ = ("_closed", "_peer", "_sessions", "session")
+    __slots__ = ("_closed", "_peer", "_sessions", "kind", "session")
 
-    def __init__(self, sessions: Sessions, peer: Peer | None) -> None:
+    def __init__(self, sessions: Sessions, kind: SessionKind, peer: Peer | None) -> None:
         self._sessions = sessions
         self._peer = peer
         self._closed = False
+        self.kind = kind
         self.session: Drainable | None = None
         """Who is told when the server stops; None while the session is being opened."""
 
@@ -61,9 +83,10 @@ class Slot:
 class Sessions:
     """All open sessions of one server."""
 
-    def __init__(self, *, max_sessions: int, max_per_connection: int) -> None:
+    def __init__(self, *, max_sessions: int, max_per_connection: int, observer: SessionObserver) -> None:
         self._max_sessions = max_sessions
         self._max_per_connection = max_per_connection
+        self._observer = observer
         self._slots: set[Slot] = set()
         self._by_peer: dict[Peer, int] = {}
         self._refused = 0
@@ -72,7 +95,7 @@ class Sessions:
         self.draining: bool = False
         """Whether `start_draining` was called."""
 
-    def open(self, peer: Peer | None) -> Slot:
+    def open(self, kind: SessionKind, peer: Peer | None) -> Slot:
         """A place for one more session of this connection; a peer without an address is bounded by the total only.
 
         Raises `RateLimited` when there is none, `ServerDraining` after `start_draining`.
@@ -80,7 +103,7 @@ class Sessions:
         if self.draining:
             raise ServerDraining("the server is about to stop; try again")
         if len(self._slots) >= self._max_sessions:
-            self._refused += 1
+            self._refuse(kind)
             raise RateLimited(
                 f"the server has {self._max_sessions} sessions open, which is its limit; try again later",
                 RETRY_AFTER_MS,
@@ -88,20 +111,26 @@ class Sessions:
         if peer is not None:
             held = self._by_peer.get(peer, 0)
             if held >= self._max_per_connection:
-                self._refused += 1
+                self._refuse(kind)
                 raise RateLimited(
                     f"this connection has {held} sessions open, which is the limit; use another connection",
                     RETRY_AFTER_MS,
                 )
             self._by_peer[peer] = held + 1
-        slot = Slot(self, peer)
+        slot = Slot(self, kind, peer)
         self._slots.add(slot)
         self._empty.clear()
+        self._observer.session_opened(kind)
         return slot
+
+    def _refuse(self, kind: SessionKind) -> None:
+        self._refused += 1
+        self._observer.session_refused(kind)
 
     def discard(self, slot: Slot, peer: Peer | None) -> None:
         """For `Slot.close`."""
         self._slots.discard(slot)
+        self._observer.session_closed(slot.kind)
         if peer is not None:
             held = self._by_peer[peer] - 1
             if held:

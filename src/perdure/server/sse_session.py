@@ -21,6 +21,7 @@ from .context import Context
 from .delivering import DeliveringSession
 from .live_forms import LiveForm, LiveForms
 from .request import Request
+from .sessions import SessionKind
 
 
 async def open_session(
@@ -32,7 +33,7 @@ async def open_session(
     resume: LastEventId | None,
 ) -> DeliveringSession:
     """Open the session, after the batch with the id `resume` if there is one. Raises as other reads do."""
-    slot = context.sessions.open(request.client)
+    slot = context.sessions.open(SessionKind.SSE, request.client)
     try:
         if resume is not None:
             wanted = resume.resumed(wanted)

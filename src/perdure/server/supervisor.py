@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from ..errors import PerdureError
+from .scoreboard import Scorekeeper
 from .worker_settings import PRIVATE_MEMORY, Failed, WorkerSettings, decode_report, encode_line
 
 logger: Final = logging.getLogger("perdure.server.supervisor")
@@ -40,6 +41,9 @@ YOUNG_SECS: Final = 10.0
 
 FIRST_PAUSE_SECS: Final = 0.1
 MAX_PAUSE_SECS: Final = 10.0
+
+SPARE_AREAS: Final = 4
+"""Of the scoreboard, beside one for each worker: for those that end while their successors serve already."""
 
 ROOT_TOKEN_VARIABLE: Final = "PERDURE_ROOT_TOKEN"
 
@@ -83,6 +87,7 @@ class Supervisor:
         self._settings = settings
         self._slots = [_Slot(number) for number in range(1, workers + 1)]
         self._processes: set[Process] = set()
+        self._scorekeeper = Scorekeeper(workers + SPARE_AREAS)
         self._started = 0
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
@@ -108,6 +113,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(work, stopped, return_exceptions=True)
             clean = await self._end_all()
+            self._scorekeeper.close()
         return 0 if clean else 1
 
     async def _work(self, on_ready: Callable[[], None]) -> None:
@@ -127,19 +133,22 @@ class Supervisor:
         """A worker that serves. Raises `StartFailed`."""
         self._started += 1
         name = f"{slot.number}.{self._started}"
-        settings = msgspec.structs.replace(
-            self._settings, name=name, declared=self._settings.declared if first or self._private else ()
-        )
         environment = {key: value for key, value in os.environ.items() if key != ROOT_TOKEN_VARIABLE}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "perdure.server.worker"),
             stdin=PIPE,
             stdout=PIPE,
-            pass_fds=(self._listener.fileno(),),
+            pass_fds=(self._listener.fileno(), self._scorekeeper.descriptor),
             env=environment,
             process_group=0,  # a Ctrl-C at the terminal is for the supervisor alone
         )
         self._processes.add(process)
+        settings = msgspec.structs.replace(
+            self._settings,
+            name=name,
+            declared=self._settings.declared if first or self._private else (),
+            place=self._scorekeeper.reserve(slot.number, process.pid),
+        )
         try:
             async with asyncio.timeout(START_SECS):
                 await self._await_report(process, name, settings)
@@ -178,7 +187,7 @@ class Supervisor:
             async with slot.lock:
                 if slot.worker is not worker:
                     continue  # it was replaced
-                self._processes.discard(worker.process)
+                self._forget(worker.process)
                 young_deaths = young_deaths + 1 if time.monotonic() - worker.since < YOUNG_SECS else 0
                 slot.worker = await self._start_again(slot, worker.name, status, young_deaths)
 
@@ -252,13 +261,18 @@ class Supervisor:
             logger.error("the worker process %d did not end in time and is killed", process.pid)
             await self._kill(process)
             return False
-        self._processes.discard(process)
+        self._forget(process)
         return status in (0, -signal.SIGTERM)  # the latter: it had not begun to serve
 
     async def _kill(self, process: Process) -> None:
         _send(process, signal.SIGKILL)
         await process.wait()
+        self._forget(process)
+
+    def _forget(self, process: Process) -> None:
+        """The process has ended."""
         self._processes.discard(process)
+        self._scorekeeper.release(process.pid)
 
 
 def _send(process: Process, number: signal.Signals) -> None:

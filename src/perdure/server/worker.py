@@ -30,8 +30,11 @@ from .access import RootToken
 from .app import ServerApp, create_app
 from .asgi import Message, Receive, Scope, Send
 from .declared import ensure_declared
+from .endpoints import OPERATIONS
 from .log_lines import log_to_stderr
+from .scoreboard import Scoreboard
 from .serving import Serving, TlsFiles
+from .telemetry import Telemetry
 from .worker_settings import Failed, Ready, Report, WorkerSettings, decode_settings, encode_line
 
 logger: Final = logging.getLogger("perdure.server.worker")
@@ -68,10 +71,11 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, replaced.set)
     loop.add_reader(SETTINGS_FD, _on_input, loop, stop)
-    engine = await SqliteEngine.open(settings.data)
+    telemetry = Telemetry(OPERATIONS, None if settings.place is None else Scoreboard.attach(settings.place))
+    engine = await SqliteEngine.open(settings.data, observer=telemetry)
     try:
         async with UsageRecorder(engine.usage) as usage:
-            await _serve_store(StreamStore(engine, usage), settings, report, stop, replaced)
+            await _serve_store(StreamStore(engine, usage), telemetry, settings, report, stop, replaced)
     finally:
         await engine.aclose()
     logger.info("worker %s has ended", settings.name)
@@ -79,6 +83,7 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
 
 async def _serve_store(
     store: StreamStore,
+    telemetry: Telemetry,
     settings: WorkerSettings,
     report: Callable[[Report], None],
     stop: asyncio.Event,
@@ -92,7 +97,7 @@ async def _serve_store(
         changed, unchanged = await ensure_declared(store, settings.declared)
         logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
     root = None if settings.root_token is None else RootToken(settings.root_token)
-    app = create_app(store, settings.server, root_token=root)
+    app = create_app(store, settings.server, root_token=root, telemetry=telemetry)
     front = LastAnswers(app)
     with socket.socket(fileno=settings.listener) as listener:
         serving = Serving(front, listener, limits=limits, tls=tls)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from .context import ServerSettings
 from .declared import DeclaredBasin
 from .log_lines import LogFormat
+from .scoreboard import Place
 
 PRIVATE_MEMORY: Final = ":memory:"
 """As a data directory: a store that only the process has which opened it."""
@@ -24,7 +25,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Everything that a worker needs.
 
     `listener`: the descriptor of the listening socket, which the worker inherits. `declared`: what it makes sure of
-    before it serves. `certificate`, `key`: PEM files; both or neither.
+    before it serves. `certificate`, `key`: PEM files; both or neither. `place`: where it counts for operators; None if
+    it counts for itself alone.
     """
 
     name: str
@@ -35,6 +37,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     declared: tuple[DeclaredBasin, ...] = ()
     certificate: str | None = None
     key: str | None = None
+    place: Place | None = None
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = "info"
 
