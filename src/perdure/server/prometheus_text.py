@@ -64,9 +64,9 @@ def _histogram(family: Family, cells: array[float]) -> Metric:
     names = [*(repr(bound).removesuffix(".0") for bound in family.bounds), "+Inf"]
     for series in family.series:
         end = series.cell + len(names)
-        counts = list(accumulate(cells[series.cell : end]))
-        if counts[-1] or not family.labels:
-            metric.add_metric(series.labels, list(zip(names, counts, strict=True)), cells[end])
+        counts = cells[series.cell : end]
+        if any(counts) or not family.labels:
+            metric.add_metric(series.labels, list(zip(names, accumulate(counts), strict=True)), cells[end])
     return metric
 
 
