@@ -38,7 +38,8 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser(
         "serve",
         help="serve the S2 API over a data directory",
-        description="Serve the S2 v1 API over a data directory, for the S2 SDK of any language.",
+        description="Serve the S2 v1 API over a data directory, for the S2 SDK of any language. "
+        "GET /health tells whether it serves, GET /metrics how it does, as Prometheus text.",
         epilog="The root token comes from a file or from the environment (PERDURE_ROOT_TOKEN), never from an argument.",
     )
     serve.set_defaults(run=_run, needs=NEEDED_PACKAGES, extra="server")

@@ -63,7 +63,7 @@ class Slot:
         self._sessions = sessions
         self._peer = peer
         self._closed = False
-        self.kind = kind
+        self.kind: SessionKind = kind
         self.session: Drainable | None = None
         """Who is told when the server stops; None while the session is being opened."""
 

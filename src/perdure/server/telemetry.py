@@ -25,8 +25,8 @@ class Telemetry:
     """
 
     def __init__(self, operations: Iterable[str], scoreboard: Scoreboard | None = None) -> None:
-        self.scoreboard: Final = scoreboard or Scoreboard.private()
-        self.instruments: Final = Instruments(operations)
+        self.scoreboard: Final[Scoreboard] = scoreboard or Scoreboard.private()
+        self.instruments: Final[Instruments] = Instruments(operations)
         cells, found = self.scoreboard.cells, self.instruments
         self._cells: Cells = cells
         self._answers: dict[tuple[str, int], Observe] = {}
