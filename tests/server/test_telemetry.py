@@ -248,6 +248,12 @@ async def two_workers(tmp_path: Path) -> AsyncIterator[ServeCommand]:
         yield server
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of the process has taken notice of the signal."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
 @asynccontextmanager
 async def answered_by(server: ServeCommand, pid: int) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose connections go to the worker `pid`: all others are stopped for as long as this lasts."""
@@ -255,6 +261,8 @@ async def answered_by(server: ServeCommand, pid: int) -> AsyncIterator[httpx.Asy
     for other in others:
         os.kill(other, signal.SIGSTOP)
     try:
+        while not all(map(is_stopped, others)):
+            pass
         async with server.client() as http:
             yield http
     finally:
