@@ -249,6 +249,8 @@ async def test_ensure_creates_replaces_and_leaves_alone(basin: httpx.AsyncClient
     assert await config_of(basin, "s") == DEFAULTS | {"timestamping": {"mode": "arrival", "uncapped": False}}
     assert (await basin.put(path_of("s"))).headers["s2-provision-result"] == "updated"
     assert await config_of(basin, "s") == DEFAULTS
+    null = await basin.put(path_of("s"), content=b"null", headers={"content-type": "application/json"})
+    assert null.headers["s2-provision-result"] == "noop"
 
 
 async def test_the_tail_is_the_position_after_the_last_record(server: Running, basin: httpx.AsyncClient) -> None:

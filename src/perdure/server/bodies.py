@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import BadRequest, Invalid
 from ..model.names import check_request_token
 from ..model.resources import ProvisionResult
@@ -11,6 +13,8 @@ from .asgi import HeaderPairs
 from .request import Request
 from .response import Response
 
+_JSON_SPACE: Final = b" \t\r\n"
+
 
 async def json_body(request: Request) -> bytes:
     """The body of a request that must have one. Raises `BadRequest` (`bad_json`) unless it is said to be JSON."""
@@ -19,7 +23,7 @@ async def json_body(request: Request) -> bytes:
 
 
 async def optional_json_body(request: Request) -> bytes | None:
-    """The body, if there is one: without a content type there is none, whatever follows.
+    """The body, if there is one: without a content type there is none, whatever follows, and `null` is none either.
 
     Raises `BadRequest` (`bad_json`) when it is said to be something else than JSON.
     """
@@ -27,7 +31,8 @@ async def optional_json_body(request: Request) -> bytes | None:
     if media_of(content_type) is Media.ABSENT:
         return None
     require_json(content_type)
-    return await request.body("bad_json") or None
+    body = await request.body("bad_json")
+    return None if body.strip(_JSON_SPACE) in (b"", b"null") else body
 
 
 def request_token(request: Request) -> str | None:
