@@ -62,6 +62,16 @@ async def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
             writer.transport.abort()
 
 
+async def test_no_worker_is_left_before_all_new_ones_serve(tmp_path: Path) -> None:
+    """So a client that leaves moves once, and not from worker to worker as they are replaced."""
+    async with ServeCommand(tmp_path / "data", "--workers", "3") as server:
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced")
+        assert await server.stop() == 0
+    told = [line for line in server.log if " serves" in line or "was replaced" in line]
+    assert [" serves" in line for line in told] == [True] * 6 + [False] * 3
+
+
 async def test_replacing_the_workers_loses_no_append(tmp_path: Path) -> None:
     init = tmp_path / "init.json"
     init.write_text(json.dumps({"basins": [{"name": BASIN, "config": {"create_stream_on_append": True}}]}))

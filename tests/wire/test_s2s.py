@@ -23,6 +23,7 @@ from perdure.wire.s2s import (
     encode_frame,
     encode_terminal,
     frame_header,
+    with_advice,
 )
 from tests.wire.slicing import slices
 
@@ -70,6 +71,9 @@ class TestWorkedBytes:
         [frame] = decoded(encode_frame(b"x" * 2000, Compression.ZSTD, reconnect_advised=True))
         assert (frame.flag, frame.reconnect_advised, frame.message()) == (0x30, True, b"x" * 2000)
         assert not decoded(encode_frame(b"x"))[0].reconnect_advised
+        assert with_advice(encode_frame(b"x") + encode_frame(b"y")) == encode_frame(
+            b"x", reconnect_advised=True
+        ) + encode_frame(b"y")
         assert frame_header(1, reconnect_advised=True) + b"x" == encode_frame(b"x", reconnect_advised=True)
 
 

@@ -119,6 +119,19 @@ class ServerApp:
             request.names = tuple(_checked(endpoint, index, segment) for index, segment in enumerate(found.names))
         return await endpoint.handler(self._context, request)
 
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions are open now."""
+        return self._context.sessions.statistics().open
+
+    def advise_reconnect(self) -> None:
+        """Suggest to the clients of all sessions that they open new ones, which another process will serve.
+
+        The s2s protocol has a flag for it, which a client may follow at a moment that suits it. What runs goes on, and
+        what is new is served.
+        """
+        self._context.sessions.advise()
+
     def start_draining(self) -> None:
         """Refuse what is new from now on, and end all sessions.
 

@@ -1,4 +1,10 @@
-"""Append sessions over s2s: batches come in as frames, acks go out in order (store API, section 5.8)."""
+"""Append sessions over s2s: batches come in as frames, acks go out in order (store API, section 5.8).
+
+A session that has to end because the server stops is ended with care for its client. Python's `s2-sdk` (0.13) loses a
+batch that its caller submits in the moment in which it handles the end of an answer, and waits for the ack for ever. An
+ack makes callers submit, so the end does not come right behind one; and where the client has a batch without an answer,
+it handles the end well, so it comes as the answer to the next batch if there is one soon.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +14,29 @@ from collections import deque
 from time import perf_counter
 from typing import Final
 
-from ..errors import BadRequest, PerdureError, ProtocolViolation, ServerDraining, Unavailable
+from ..errors import PerdureError, ServerDraining, Unavailable
 from ..model.batches import AppendAck, AppendInput
 from ..model.encryption import EncryptionKey
-from ..model.limits import MAX_BATCH_BYTES
 from ..wire import headers
 from ..wire.errors_json import terminal_frame
-from ..wire.protobuf import decode_append_input, encode_append_ack
-from ..wire.s2s import Frame, FrameDecoder, encode_frame
+from ..wire.protobuf import encode_append_ack
+from ..wire.s2s import FrameDecoder, encode_frame
+from ..wire.s2s_messages import append_input_of
 from .admission import Admission
 from .asgi import Receive, Send
 from .context import Context
+from .limits import ServerLimits
 from .request import Request
 from .response import Channel
 from .served_store import ServedAppender
 from .sessions import SessionKind, Slot
 from .telemetry import Telemetry
+from .waiting import wait_up_to
 
 logger: Final = logging.getLogger("perdure.server")
 
-MAX_PENDING_BATCHES: Final = 1_024
-"""Batches of one session that wait for their acks to be sent: a client that reads no acks is not read either."""
-
-MAX_PENDING_BYTES: Final = 16 * MAX_BATCH_BYTES
-"""Metered bytes of one session in flight: a single writer should not hold the whole budget of the server."""
-
-LINGER_SECS: Final = 2.0
-"""How long the input of a session that has ended is still read, so that its client gets to see the end."""
+SETTLE_SECS: Final = 0.1
+"""How long a client has, after its last ack, to submit what that ack made it submit."""
 
 
 async def open_session(context: Context, request: Request, key: EncryptionKey | None) -> AppendSession:
@@ -45,9 +47,7 @@ async def open_session(context: Context, request: Request, key: EncryptionKey | 
     except BaseException:
         slot.close()
         raise
-    return AppendSession(
-        appender, context.admission, slot, context.telemetry, stall_secs=request.limits.stall_timeout_secs
-    )
+    return AppendSession(appender, context.admission, slot, context.telemetry, request.limits)
 
 
 class AppendSession:
@@ -59,23 +59,31 @@ class AppendSession:
     """
 
     def __init__(
-        self, appender: ServedAppender, admission: Admission, slot: Slot, telemetry: Telemetry, *, stall_secs: float
+        self, appender: ServedAppender, admission: Admission, slot: Slot, telemetry: Telemetry, limits: ServerLimits
     ) -> None:
         self._appender = appender
         self._admission = admission
         self._slot = slot
         self._telemetry = telemetry
-        self._stall_secs = stall_secs
+        self._limits = limits
         self._pending: deque[asyncio.Future[AppendAck]] = deque()
         self._pending_bytes = 0
         self._closed = False
         """Nothing more is taken in: the client ended its body, is gone, or there was an error."""
         self._gone = False
+        self._advised = False
+        self._draining = False
         self._error: BaseException | None = None
         self._progress = asyncio.Event()
         """For the sending side: a batch is done, or the input is closed."""
         self._room = asyncio.Event()
         """For the reading side: batches are done, or the input is closed."""
+        self._unanswered = False
+        """Something came that was not taken in, so the client still waits for an answer."""
+        self._input_over = asyncio.Event()
+        """The client ended its body, or is gone."""
+        self._news = asyncio.Event()
+        """Set with either of these two."""
 
     async def run(self, channel: Channel) -> None:
         reading: asyncio.Task[None] | None = None
@@ -86,7 +94,7 @@ class AppendSession:
             await self._send_acks(channel.send)
             if not self._gone:
                 # The client may be in the middle of a batch; it reads the end only if we let it finish, or reset.
-                async with asyncio.timeout(LINGER_SECS):
+                async with asyncio.timeout(self._limits.linger_secs):
                     await asyncio.wait((reading,))
         except TimeoutError:
             pass  # nothing was taken for long, or the client goes on sending: either way this is over
@@ -98,9 +106,15 @@ class AppendSession:
                 reading.cancel()
                 await asyncio.wait((reading,))
 
+    def advise(self) -> None:
+        """Say so with every ack from now on: it is then the client that ends the session, when that suits it."""
+        self._advised = True
+
     def drain(self) -> None:
         """Take nothing more in; what was taken is acked before the client hears that the server stops."""
+        self.advise()
         if not self._closed:
+            self._draining = True
             self._end(ServerDraining("the server is about to stop; open a new session"))
 
     # What comes in --------------------------------------------------------------------------------
@@ -114,8 +128,11 @@ class AppendSession:
                     self._gone = True
                     return
                 more: bool = message.get("more_body", False)
+                data: bytes = message.get("body", b"")
                 if not self._closed:
-                    await self._feed(decoder, message.get("body", b""), more)
+                    await self._feed(decoder, data, more)
+                elif data:
+                    self._refuse()
                 if not more:
                     return
         except Exception as exc:
@@ -124,12 +141,15 @@ class AppendSession:
         finally:
             self._closed = True
             self._progress.set()
+            self._input_over.set()
+            self._news.set()
 
     async def _feed(self, decoder: FrameDecoder, data: bytes, more: bool) -> None:
         try:
             for frame in decoder.feed(data):
-                await self._submit(_batch_of(frame))
+                await self._submit(append_input_of(frame))
                 if self._closed:
+                    self._refuse()
                     return
             if not more:
                 decoder.finish()
@@ -138,7 +158,8 @@ class AppendSession:
 
     async def _submit(self, batch: AppendInput) -> None:
         size = batch.metered_bytes
-        while len(self._pending) >= MAX_PENDING_BATCHES or self._pending_bytes + size > MAX_PENDING_BYTES:
+        most, most_bytes = self._limits.max_pending_batches, self._limits.max_pending_bytes
+        while len(self._pending) >= most or self._pending_bytes + size > most_bytes:
             self._room.clear()
             await self._room.wait()
             if self._closed:
@@ -165,6 +186,10 @@ class AppendSession:
                 self._telemetry.acked(records, size, admitted - asked, perf_counter() - admitted)
 
         future.add_done_callback(settled)
+
+    def _refuse(self) -> None:
+        self._unanswered = True
+        self._news.set()
 
     def _settled(self, future: asyncio.Future[AppendAck], size: int) -> None:
         self._admission.release(size)
@@ -205,12 +230,19 @@ class AppendSession:
                 failure = Unavailable("the store was closed") if future.cancelled() else future.exception()
                 if failure is not None:
                     break
-                acks.append(encode_frame(encode_append_ack(future.result())))
+                acks.append(encode_frame(encode_append_ack(future.result()), reconnect_advised=self._advised))
             self._room.set()
             if failure is not None:
                 self._error = None  # the batch came before whatever else was wrong
                 self._end(failure)
             over = failure is not None or (self._closed and not pending)
+            if over and self._draining and failure is None:
+                if acks:
+                    await self._send_body(send, b"".join(acks))
+                    acks.clear()
+                await self._part()
+                if self._gone:
+                    return
             if over:
                 if self._error is not None:
                     acks.append(terminal_frame(self._error))
@@ -222,20 +254,16 @@ class AppendSession:
             self._progress.clear()
             await self._progress.wait()
 
+    async def _part(self) -> None:
+        """Wait for a good moment to end (see the module): all that was taken is acked, nothing more is taken."""
+        await wait_up_to(SETTLE_SECS, self._input_over)
+        await wait_up_to(self._limits.last_batch_secs, self._news)
+        if self._input_over.is_set() and not self._unanswered:
+            self._error = None  # its client followed the advice and ended it, and has an answer to everything
+
     async def _send_body(self, send: Send, body: bytes, *, more: bool = True) -> None:
         await self._send(send, {"type": "http.response.body", "body": body, "more_body": more})
 
     async def _send(self, send: Send, message: dict[str, object]) -> None:
-        async with asyncio.timeout(self._stall_secs):
+        async with asyncio.timeout(self._limits.stall_timeout_secs):
             await send(message)
-
-
-def _batch_of(frame: Frame) -> AppendInput:
-    """The batch in a frame. Raises `BadRequest` and `ProtocolViolation`, told as `bad_frame`, and `Invalid`."""
-    if frame.is_terminal:
-        raise BadRequest("Unexpected terminal frame as input", ProtocolViolation.code)
-    message = frame.message()
-    try:
-        return decode_append_input(message)
-    except BadRequest as exc:
-        raise ProtocolViolation(exc.message) from None

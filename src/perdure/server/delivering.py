@@ -29,6 +29,10 @@ class ReadForm(Protocol):
 
     def encode(self, delivery: Delivery) -> bytes: ...
 
+    def advise(self) -> None:
+        """What is encoded from now on suggests a new session to the client, if the form can say that."""
+        ...
+
     def done(self) -> bytes:
         """What is sent at a clean end."""
         ...
@@ -66,6 +70,9 @@ class DeliveringSession:
             if watching is not None:
                 watching.cancel()
                 await asyncio.wait((watching,))
+
+    def advise(self) -> None:
+        self._form.advise()
 
     def drain(self) -> None:
         """End after the step that is under way."""

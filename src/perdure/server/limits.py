@@ -47,6 +47,18 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     body_timeout_secs: float = 30.0
     """How long a unary request's body may take to arrive; then 408."""
 
+    max_pending_batches: int = 1_024
+    """Batches of one append session whose acks are not yet sent: a client that reads no acks is not read either."""
+
+    max_pending_bytes: int = 16 * MAX_BATCH_BYTES
+    """Metered bytes of one append session in flight: a single writer should not hold the whole budget of the server."""
+
+    linger_secs: float = 2.0
+    """How long the input of an append session that has ended is still read, so that its client gets to see the end."""
+
+    last_batch_secs: float = 0.4
+    """How long an append session that ends because the server stops waits for one more batch, to end as the answer."""
+
     stall_timeout_secs: float = 60.0
     """How long a session's client may take nothing of what is sent to it; then its connection is closed."""
 
@@ -61,6 +73,8 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
             ("max_body_bytes", 1024),
             ("max_header_bytes", 8 * 1024),
             ("max_inflight_append_bytes", MIN_INFLIGHT_APPEND_BYTES),
+            ("max_pending_batches", 1),
+            ("max_pending_bytes", MAX_BATCH_BYTES),
             ("max_sessions", 1),
             ("max_sessions_per_connection", 1),
             ("max_streams_per_connection", MIN_STREAMS_PER_CONNECTION),
@@ -70,8 +84,9 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
         for name in ("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be more than 0 seconds, got {getattr(self, name)}")
-        if self.drain_secs < 0:
-            raise UsageError(f"drain_secs must not be negative, got {self.drain_secs}")
+        for name in ("linger_secs", "last_batch_secs", "drain_secs"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 DEFAULT_LIMITS: Final = ServerLimits()

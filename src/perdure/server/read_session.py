@@ -10,7 +10,7 @@ from ..wire.compression import Compression
 from ..wire.errors_json import terminal_frame
 from ..wire.media import session_coding
 from ..wire.protobuf import encode_records, encode_tail
-from ..wire.s2s import MAX_PAYLOAD_BYTES, encode_frame, frame_header
+from ..wire.s2s import MAX_PAYLOAD_BYTES, encode_frame, frame_header, with_advice
 from .context import Context
 from .delivering import DeliveringSession
 from .live_forms import LiveForm, LiveForms
@@ -35,18 +35,23 @@ async def open_session(
 class FramedRead:
     """Deliveries as frames, packed as was agreed."""
 
-    __slots__ = ("_coding", "_live")
+    __slots__ = ("_advised", "_coding", "_live")
 
     def __init__(self, coding: Compression, live: LiveForms) -> None:
         self._coding = coding
         self._live = live
+        self._advised = False
 
     @property
     def content_type(self) -> bytes:
         return headers.S2S
 
     def encode(self, delivery: Delivery) -> bytes:
-        return self._live.get(delivery, self._coding, self._make).data
+        data = self._live.get(delivery, self._coding, self._make).data
+        return with_advice(data) if self._advised else data
+
+    def advise(self) -> None:
+        self._advised = True
 
     def done(self) -> bytes:
         return b""

@@ -38,10 +38,14 @@ class SessionObserver(Protocol):
 
 
 class Drainable(Protocol):
-    """What the registry asks of a session."""
+    """What the registry asks of a session; neither may raise."""
+
+    def advise(self) -> None:
+        """Suggest to the client that it go on in a new session, where the protocol has a word for that. Idempotent."""
+        ...
 
     def drain(self) -> None:
-        """End soon, and tell the client why. Called once at most; it must not raise."""
+        """End soon, and tell the client why. Called once at most."""
         ...
 
 
@@ -74,8 +78,10 @@ class Slot:
             self._sessions.discard(self, self._peer)
 
     def attach(self, session: Drainable) -> None:
-        """`session` has begun. If the server stops already, it is told at once."""
+        """`session` has begun. If the server stops already, or is about to, it is told at once."""
         self.session = session
+        if self._sessions.leaving:
+            session.advise()
         if self._sessions.draining:
             session.drain()
 
@@ -92,6 +98,8 @@ class Sessions:
         self._refused = 0
         self._empty = asyncio.Event()
         self._empty.set()
+        self.leaving: bool = False
+        """Whether `advise` was called."""
         self.draining: bool = False
         """Whether `start_draining` was called."""
 
@@ -139,6 +147,13 @@ class Sessions:
                 del self._by_peer[peer]
         if not self._slots:
             self._empty.set()
+
+    def advise(self) -> None:
+        """Suggest to all clients, from now on, that they go on in new sessions elsewhere. Idempotent."""
+        self.leaving = True
+        for slot in tuple(self._slots):
+            if slot.session is not None:
+                slot.session.advise()
 
     def start_draining(self) -> None:
         """Take no more, and tell every session that the server is about to stop. Idempotent."""

@@ -71,6 +71,9 @@ class EventRead:
         )
         return frame_batch(live.data, self._delivered)
 
+    def advise(self) -> None:
+        """Events have no word for it; the end of the session will say why it came."""
+
     def done(self) -> bytes:
         return DONE
 

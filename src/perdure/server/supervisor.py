@@ -4,7 +4,8 @@ The socket is bound once and inherited by every worker, so a connection that com
 queue and is refused by nobody. What signals do:
 
 - SIGTERM, SIGINT: all workers drain and end, and then the server. A second one ends everything at once.
-- SIGHUP: every worker is replaced, one after the other; the new one serves before the old one drains.
+- SIGHUP: every worker is replaced. The new ones start one after the other, and when all of them serve, the old ones
+  drain together: a client that leaves one of those finds none but new ones, and moves once.
 
 A worker that dies is replaced after a pause, which grows while workers die young.
 """
@@ -218,13 +219,18 @@ class Supervisor:
                 logger.warning("SIGHUP is ignored: a new worker would have a new private store, and lose this one's")
                 continue
             logger.info("SIGHUP: replacing %d workers", len(self._slots))
+            replaced: list[Process] = []
             for slot in self._slots:
-                if not await self._replace(slot):
+                old = await self._succeed(slot)
+                if old is None:
                     break
-            else:
+                replaced.append(old)
+            await asyncio.gather(*(self._end(old, signal.SIGHUP) for old in replaced))
+            if len(replaced) == len(self._slots):
                 logger.info("all workers were replaced")
 
-    async def _replace(self, slot: _Slot) -> bool:
+    async def _succeed(self, slot: _Slot) -> Process | None:
+        """Put a new worker into this place. Gives the old one, which still serves; None if there is no new one."""
         async with slot.lock:
             old = slot.worker
             assert old is not None, "workers start before they are replaced"
@@ -232,9 +238,8 @@ class Supervisor:
                 slot.worker = await self._start(slot)
             except (StartFailed, OSError) as exc:
                 logger.error("worker %s stays, since its successor cannot start: %s", old.name, exc)
-                return False
-        await self._end(old.process, signal.SIGHUP)
-        return True
+                return None
+        return old.process
 
     # Ending -----------------------------------------------------------------------------------------
 

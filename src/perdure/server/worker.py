@@ -35,12 +35,20 @@ from .log_lines import log_to_stderr
 from .scoreboard import Scoreboard
 from .serving import Serving, TlsFiles
 from .telemetry import Telemetry
+from .waiting import wait_up_to
 from .worker_settings import Failed, Ready, Report, WorkerSettings, decode_settings, encode_line
 
 logger: Final = logging.getLogger("perdure.server.worker")
 
 CHANGE_OVER_SECS: Final = 1.0
 """How long a worker that was replaced goes on serving its open connections, each of which its next answer closes."""
+
+LEAVING_SECS: Final = 0.5
+"""How long clients whose sessions were ended may take to read that and to close their connections.
+
+Only then are those closed from here. On HTTP/2 that begins with GOAWAY and PING, and to clients on Python's `h2` the
+PING is an error that costs them whatever they have read with it, acks and ends of sessions included.
+"""
 
 LAST_BYTES_SECS: Final = 1.0
 """How long answers may take to leave after the time to drain is over."""
@@ -102,13 +110,14 @@ async def _serve_store(
     with socket.socket(fileno=settings.listener) as listener:
         serving = Serving(front, listener, limits=limits, tls=tls)
         await serving.start()
-        report(Ready())
         logger.info("worker %s serves", settings.name)
+        report(Ready())
         if await _first(stop, replaced) is replaced:
             logger.info("worker %s was replaced and leaves", settings.name)
             serving.stop_accepting()
             front.closing = True
-            await _wait(stop, min(CHANGE_OVER_SECS, limits.drain_secs))
+            app.advise_reconnect()
+            await wait_up_to(min(CHANGE_OVER_SECS, limits.drain_secs), stop)
         logger.info("worker %s drains", settings.name)
         front.closing = True
         if not await _drain(app, serving, limits.drain_secs):
@@ -140,12 +149,16 @@ def _closing(send: Send) -> Send:
 
 async def _drain(app: ServerApp, serving: Serving, timeout: float) -> bool:
     """Let what runs come to its end, and refuse what is new meanwhile; tells whether everything ended in time."""
-    deadline = asyncio.get_running_loop().time() + timeout
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    told = app.open_sessions
     drained = await app.drain(timeout)
+    if told:
+        await asyncio.sleep(min(LEAVING_SECS, max(0.0, deadline - loop.time())))
     serving.stop()
     ended = asyncio.create_task(serving.wait(), name="perdure-drain")
     # Answers that are complete still have to leave, so there is always a moment for that.
-    rest = max(LAST_BYTES_SECS, deadline - asyncio.get_running_loop().time())
+    rest = max(LAST_BYTES_SECS, deadline - loop.time())
     done, _ = await asyncio.wait({ended}, timeout=rest)
     return drained and bool(done)
 
@@ -159,15 +172,6 @@ async def _first(*events: asyncio.Event) -> asyncio.Event:
     finally:
         for task in waiting:
             task.cancel()
-
-
-async def _wait(event: asyncio.Event, timeout: float) -> None:
-    """Until the event is set, for `timeout` seconds at most."""
-    try:
-        async with asyncio.timeout(timeout):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 def _on_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

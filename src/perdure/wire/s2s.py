@@ -164,6 +164,11 @@ def frame_header(payload_bytes: int, *, reconnect_advised: bool = False) -> byte
     return _header(payload_bytes, _RECONNECT_ADVISED if reconnect_advised else 0)
 
 
+def with_advice(frames: bytes) -> bytes:
+    """Regular frames, of which the first one now advises to reconnect; a receiver acts on the first advice it sees."""
+    return b"%b%c%b" % (frames[:_LENGTH_BYTES], frames[_LENGTH_BYTES] | _RECONNECT_ADVISED, frames[_HEADER_BYTES:])
+
+
 def _header(payload_bytes: int, flag: int) -> bytes:
     if payload_bytes > MAX_PAYLOAD_BYTES:
         raise FrameTooLarge(payload_bytes + 1, MAX_FRAME_BYTES)
