@@ -143,6 +143,39 @@ async def test_an_init_file_may_be_applied_again_and_again(tmp_path: Path) -> No
         await engine.aclose()
 
 
+async def test_a_replacement_of_the_workers_applies_the_init_file_as_it_is_by_then(tmp_path: Path) -> None:
+    file = tmp_path / "init.json"
+
+    def declare(*streams: str) -> None:
+        file.write_text(json.dumps({"basins": [{"name": "my-basin", "streams": [{"name": name} for name in streams]}]}))
+
+    declare("old")
+    options = ("--init-file", str(file), "--workers", "2")
+    async with ServeCommand(tmp_path / "data", *options) as server, server.client() as http:
+
+        async def streams() -> list[str]:
+            answer = await http.get("/v1/streams", headers={"s2-basin": "my-basin", "connection": "close"})
+            return [stream["name"] for stream in answer.json()["streams"]]
+
+        assert await streams() == ["old"]
+        declare("new")
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced")
+        assert await streams() == ["new", "old"], "what the file does not name stays"
+        before = server.worker_pids()
+        file.write_text('{"basins": [{"name": "my-basin", "colour": 1}]}')
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("`$.basins[0]`")
+        assert server.worker_pids() == before
+        assert await streams() == ["new", "old"]
+        declare("newest")
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced", times=2)
+        assert await streams() == ["new", "newest", "old"]
+    applied = [line for line in server.log if "the init file was applied" in line]
+    assert len(applied) == 3, "by one worker of each generation"
+
+
 async def test_a_mistake_in_the_init_file_is_told_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "init.json"
     file.write_text('{"basins": [{"name": "my-basin", "colour": 1}]}')

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -49,7 +50,8 @@ def run_serve(options: argparse.Namespace) -> int:
     settings = ServerSettings(
         limits=limits_of(options), cors=not options.no_cors, basin_domain=options.basin_domain or None
     )
-    declared = () if options.init_file is None else read_init_file(Path(options.init_file))
+    declare = None if options.init_file is None else partial(read_init_file, Path(options.init_file))
+    declared = () if declare is None else declare()  # before anything is opened, since a mistake in it ends the start
     listener = _bound(options.host, options.port)
     with listener, _tls(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
@@ -66,7 +68,7 @@ def run_serve(options: argparse.Namespace) -> int:
         )
         port: int = listener.getsockname()[1]
         banner = _banner(options, port, tls, worker)
-        supervisor = Supervisor(listener, worker, workers=workers)
+        supervisor = Supervisor(listener, worker, workers=workers, declare=declare)
         return asyncio.run(supervisor.run(_printer(banner)))
 
 
@@ -180,7 +182,7 @@ def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker
         f'  export S2_BASIN_ENDPOINT="{url}"',
         f'  export S2_ACCESS_TOKEN="{example}"',
         "",
-        "Ctrl-C or SIGTERM ends it, SIGHUP replaces its workers one by one.",
+        "Ctrl-C or SIGTERM ends it, SIGHUP replaces its workers.",
     ]
     return "\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n"
 

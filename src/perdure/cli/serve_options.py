@@ -52,7 +52,7 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     serve.add_argument(
         "--init-file",
         default=os.environ.get(INIT_FILE_VARIABLE) or None,
-        help=f"JSON file of basins and streams to make sure of at the start (or {INIT_FILE_VARIABLE})",
+        help=f"JSON file of basins and streams to make sure of at the start and at SIGHUP (or {INIT_FILE_VARIABLE})",
     )
     serve.add_argument("--no-cors", action="store_true", help="do not answer pages of other origins")
     serve.add_argument(

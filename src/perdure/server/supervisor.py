@@ -5,7 +5,8 @@ queue and is refused by nobody. What signals do:
 
 - SIGTERM, SIGINT: all workers drain and end, and then the server. A second one ends everything at once.
 - SIGHUP: every worker is replaced. The new ones start one after the other, and when all of them serve, the old ones
-  drain together: a client that leaves one of those finds none but new ones, and moves once.
+  drain together: a client that leaves one of those finds none but new ones, and moves once. Like a restart, it makes
+  sure of what is declared, as declared by then; if that cannot be, the workers stay.
 
 A worker that dies is replaced after a pause, which grows while workers die young.
 """
@@ -26,6 +27,7 @@ from typing import Final
 import msgspec
 
 from ..errors import PerdureError
+from .declared import DeclaredBasin
 from .scoreboard import Scorekeeper
 from .worker_settings import PRIVATE_MEMORY, Failed, WorkerSettings, decode_report, encode_line
 
@@ -44,7 +46,7 @@ FIRST_PAUSE_SECS: Final = 0.1
 MAX_PAUSE_SECS: Final = 10.0
 
 SPARE_AREAS: Final = 4
-"""Of the scoreboard, beside one for each worker: for those that end while their successors serve already."""
+"""Of the scoreboard, beside two for each worker, since its successor serves while it ends: for those that end late."""
 
 ROOT_TOKEN_VARIABLE: Final = "PERDURE_ROOT_TOKEN"
 
@@ -79,16 +81,25 @@ class _Slot:
 class Supervisor:
     """Runs the workers of one server until a signal ends it.
 
-    `settings` is what the workers are given, its `name` and `declared` aside: what is declared is made sure of once, by
-    the first worker, and again only where a new worker has a new store.
+    `settings` is what the workers are given, its `name` and `declared` aside: what is declared is made sure of by the
+    first worker, before any other starts, and again only where a new worker has a new store. `declare` tells on SIGHUP
+    what is declared by then; without it, nothing is made sure of again.
     """
 
-    def __init__(self, listener: socket.socket, settings: WorkerSettings, *, workers: int) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        settings: WorkerSettings,
+        *,
+        workers: int,
+        declare: Callable[[], tuple[DeclaredBasin, ...]] | None = None,
+    ) -> None:
         self._listener = listener
         self._settings = settings
+        self._declare = declare
         self._slots = [_Slot(number) for number in range(1, workers + 1)]
         self._processes: set[Process] = set()
-        self._scorekeeper = Scorekeeper(workers + SPARE_AREAS)
+        self._scorekeeper = Scorekeeper(2 * workers + SPARE_AREAS)
         self._started = 0
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
@@ -131,7 +142,7 @@ class Supervisor:
     # Starting ---------------------------------------------------------------------------------------
 
     async def _start(self, slot: _Slot, *, first: bool = False) -> _Worker:
-        """A worker that serves. Raises `StartFailed`."""
+        """A worker that serves; the `first` of several makes sure of what is declared. Raises `StartFailed`."""
         self._started += 1
         name = f"{slot.number}.{self._started}"
         environment = {key: value for key, value in os.environ.items() if key != ROOT_TOKEN_VARIABLE}
@@ -218,10 +229,17 @@ class Supervisor:
             if self._private:
                 logger.warning("SIGHUP is ignored: a new worker would have a new private store, and lose this one's")
                 continue
+            if self._declare is not None:
+                try:
+                    declared = await asyncio.to_thread(self._declare)
+                except PerdureError as exc:
+                    logger.error("SIGHUP: the workers stay as they are: %s", exc)
+                    continue
+                self._settings = msgspec.structs.replace(self._settings, declared=declared)
             logger.info("SIGHUP: replacing %d workers", len(self._slots))
             replaced: list[Process] = []
             for slot in self._slots:
-                old = await self._succeed(slot)
+                old = await self._succeed(slot, first=self._declare is not None and not replaced)
                 if old is None:
                     break
                 replaced.append(old)
@@ -229,13 +247,13 @@ class Supervisor:
             if len(replaced) == len(self._slots):
                 logger.info("all workers were replaced")
 
-    async def _succeed(self, slot: _Slot) -> Process | None:
+    async def _succeed(self, slot: _Slot, *, first: bool) -> Process | None:
         """Put a new worker into this place. Gives the old one, which still serves; None if there is no new one."""
         async with slot.lock:
             old = slot.worker
             assert old is not None, "workers start before they are replaced"
             try:
-                slot.worker = await self._start(slot)
+                slot.worker = await self._start(slot, first=first)
             except (StartFailed, OSError) as exc:
                 logger.error("worker %s stays, since its successor cannot start: %s", old.name, exc)
                 return None
