@@ -11,6 +11,8 @@ import h2.connection
 import h2.events
 import h2.settings
 
+from tests.server.described import check_described
+
 WINDOW_BYTES = 4 * 1024 * 1024
 PATIENCE_SECS = 20.0
 
@@ -18,8 +20,9 @@ PATIENCE_SECS = 20.0
 class H2Stream:
     """One request and its answer."""
 
-    def __init__(self, peer: H2Peer, stream_id: int) -> None:
+    def __init__(self, peer: H2Peer, stream_id: int, asked: tuple[str, str]) -> None:
         self._peer = peer
+        self._asked = asked
         self.id: int = stream_id
         self.fields: dict[str, str] = {}
         self.body: bytearray = bytearray()
@@ -59,8 +62,9 @@ class H2Stream:
         await self._peer.flush()
 
     async def head(self) -> int:
-        """Wait for the head of the answer, and give its status."""
+        """Wait for the head of the answer, and give its status. The served description must tell of it."""
         await self._peer.until(lambda: bool(self.fields) or self.is_over)
+        check_described(*self._asked, self.status, self.fields)
         return self.status
 
     async def take(self, size: int) -> bytes:
@@ -112,7 +116,7 @@ class H2Peer:
         self, method: str, path: str, *, end: bool = False, fields: Mapping[str, str] | None = None, **more: str
     ) -> H2Stream:
         """Begin a request; `content_type` and the like are header fields, as are `fields`."""
-        stream = H2Stream(self, self.h2.get_next_available_stream_id())
+        stream = H2Stream(self, self.h2.get_next_available_stream_id(), (method, path))
         self._streams[stream.id] = stream
         pairs = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
         pairs += [(name.replace("_", "-"), value) for name, value in {**(fields or {}), **more}.items()]

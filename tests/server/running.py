@@ -20,6 +20,7 @@ from perdure.store.engine import Engine
 from perdure.store.service import DEFAULT_LOCATION, StreamStore
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.usage_recorder import UsageRecorder
+from tests.server.described import check_answer
 
 BASIN = "test-basin"
 """What `Running.in_basin` names."""
@@ -48,8 +49,12 @@ Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 def client(url: str, **fields: str) -> httpx.AsyncClient:
+    """Each answer that it gets must be one that the served description tells of."""
     return httpx.AsyncClient(
-        base_url=url, headers={"accept-encoding": "identity", **fields}, timeout=CLIENT_TIMEOUT_SECS
+        base_url=url,
+        headers={"accept-encoding": "identity", **fields},
+        timeout=CLIENT_TIMEOUT_SECS,
+        event_hooks={"response": [check_answer]},
     )
 
 
