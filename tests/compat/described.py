@@ -132,6 +132,8 @@ class Aim:
                 _take_body(case.path, case.body)
             elif case.path == "/locations/default":
                 case.body = DEFAULT_LOCATION
+        if case.method in ("POST", "PUT", "PATCH") and dice.random() < 0.1:
+            case.headers["content-encoding"] = dice.choice(("identity", "gzip", "zstd", "br"))
         if case.path.endswith("/records"):
             case.headers.update(dice.choice(FORMS) if case.method == "GET" else dice.choice(FORMS[:3]))
             if case.method == "GET":
