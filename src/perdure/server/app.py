@@ -11,7 +11,7 @@ import logging
 from time import perf_counter
 from typing import Final
 
-from ..errors import CODES, AuthenticationFailed, BadRequest, Invalid, PerdureError, RateLimited, ServerDraining
+from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining
 from ..store.service import StreamStore
 from ..wire import headers
 from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
@@ -22,13 +22,14 @@ from .access import AccessControl, RootToken
 from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
+from .body_clock import BodyClock
 from .context import Context, ServerSettings
 from .endpoints import ENDPOINTS, OPERATIONS, Endpoint
 from .instruments import CLIENT_GONE
 from .live_forms import LiveForms
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
-from .routes import Match, Routes, WrongMethod, decode_segment
+from .routes import Match, Routes, WrongMethod
 from .sessions import Sessions
 from .telemetry import Telemetry
 
@@ -47,6 +48,7 @@ class ServerApp:
         self._settings = context.settings
         self._max_header_bytes = context.settings.limits.max_header_bytes
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
+        self._body_clock = BodyClock(context.settings.limits.body_timeout_secs)
         self._draining = False
         self._answered = context.telemetry.answered
 
@@ -57,7 +59,7 @@ class ServerApp:
         if scope["type"] != "http":
             return
         begun = perf_counter()
-        request = Request(scope, receive, self._settings.limits)
+        request = Request(scope, receive, self._settings.limits, self._body_clock)
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
         try:
             outcome = await self._answer(request, scope)
@@ -116,7 +118,9 @@ class ServerApp:
                 request.header(headers.S2_BASIN), request.header(headers.HOST), self._settings.basin_domain
             )
         if found.names:
-            request.names = tuple(_checked(endpoint, index, segment) for index, segment in enumerate(found.names))
+            request.names = tuple(
+                [kind.parse(segment) for kind, segment in zip(endpoint.names, found.names, strict=True)]
+            )
         return await endpoint.handler(self._context, request)
 
     @property
@@ -186,14 +190,6 @@ def create_app(
             telemetry=telemetry,
         )
     )
-
-
-def _checked(endpoint: Endpoint, index: int, segment: bytes) -> str:
-    kind = endpoint.names[index]
-    try:
-        return kind.check(decode_segment(segment, kind.value))
-    except Invalid as exc:
-        raise BadRequest(exc.message, "bad_path") from None
 
 
 def error_response(error: PerdureError) -> Response:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from ..errors import BadRequest, Invalid
 from ..model.names import check_basin_name
 from ..wire import headers
 
+REMEMBERED_BASINS: Final = 1024
+"""How many answers of `basin_of` are remembered, since most requests are about a few basins."""
 
+
+@lru_cache(REMEMBERED_BASINS)
 def basin_of(header: bytes | None, host: bytes | None, domain: str | None) -> str:
     """The basin that a `/streams…` request is about.
 

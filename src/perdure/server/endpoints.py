@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from ..model.names import check_access_token_id, check_basin_name, check_stream_name
 from . import access_tokens, basins, exposition, health, locations, metrics, openapi, records, streams
 from .context import Context
+from .path_names import ACCESS_TOKEN, BASIN, STREAM, PathName
 from .request import Request
 from .response import Response, Session
 
 Handler: TypeAlias = Callable[[Context, Request], Awaitable[Response | Session]]
-
-
-class Name(Enum):
-    """What a name in a path is, and so which rules it must keep."""
-
-    BASIN = "basin name"
-    STREAM = "stream name"
-    ACCESS_TOKEN = "access token id"
-
-    def check(self, text: str) -> str:
-        """`text`, if it keeps the rules. Raises `Invalid`."""
-        return _CHECKS[self](text)
-
-
-_CHECKS: Final[dict[Name, Callable[[str], str]]] = {
-    Name.BASIN: check_basin_name,
-    Name.STREAM: check_stream_name,
-    Name.ACCESS_TOKEN: check_access_token_id,
-}
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -46,19 +26,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     handler: Handler
-    names: tuple[Name, ...] = ()
+    names: tuple[PathName, ...] = ()
     in_basin: bool = False
     public: bool = False
 
 
 def _basin(name: str, method: str, handler: Handler) -> Endpoint:
-    return Endpoint(name=name, method=method, path="/v1/basins/*", handler=handler, names=(Name.BASIN,))
+    return Endpoint(name=name, method=method, path="/v1/basins/*", handler=handler, names=(BASIN,))
 
 
 def _stream(name: str, method: str, handler: Handler) -> Endpoint:
-    return Endpoint(
-        name=name, method=method, path="/v1/streams/*", handler=handler, names=(Name.STREAM,), in_basin=True
-    )
+    return Endpoint(name=name, method=method, path="/v1/streams/*", handler=handler, names=(STREAM,), in_basin=True)
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -94,7 +72,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="DELETE",
         path="/v1/access-tokens/*",
         handler=access_tokens.revoke_access_token,
-        names=(Name.ACCESS_TOKEN,),
+        names=(ACCESS_TOKEN,),
     ),
     # Metrics
     Endpoint(name="account_metrics", method="GET", path="/v1/metrics", handler=metrics.account_metrics),
@@ -103,14 +81,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="GET",
         path="/v1/metrics/*",
         handler=metrics.basin_metrics,
-        names=(Name.BASIN,),
+        names=(BASIN,),
     ),
     Endpoint(
         name="stream_metrics",
         method="GET",
         path="/v1/metrics/*/*",
         handler=metrics.stream_metrics,
-        names=(Name.BASIN, Name.STREAM),
+        names=(BASIN, STREAM),
     ),
     # Locations
     Endpoint(name="list_locations", method="GET", path="/v1/locations", handler=locations.list_locations),
@@ -131,7 +109,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="POST",
         path="/v1/streams/*/records",
         handler=records.append,
-        names=(Name.STREAM,),
+        names=(STREAM,),
         in_basin=True,
     ),
     Endpoint(
@@ -139,7 +117,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="GET",
         path="/v1/streams/*/records",
         handler=records.read,
-        names=(Name.STREAM,),
+        names=(STREAM,),
         in_basin=True,
     ),
     Endpoint(
@@ -147,7 +125,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="GET",
         path="/v1/streams/*/records/tail",
         handler=records.check_tail,
-        names=(Name.STREAM,),
+        names=(STREAM,),
         in_basin=True,
     ),
 )

@@ -9,6 +9,7 @@ from ..errors import BadRequest, RequestTimeout
 from ..wire import headers
 from ..wire.compression import Compression, decompress
 from .asgi import Receive, Scope
+from .body_clock import BodyClock
 from .limits import ServerLimits
 from .query import Query
 from .served_store import ServedStore
@@ -37,6 +38,7 @@ class Request:
     """
 
     __slots__ = (
+        "_clock",
         "_headers",
         "_raw_query",
         "basin",
@@ -51,11 +53,12 @@ class Request:
 
     store: ServedStore
 
-    def __init__(self, scope: Scope, receive: Receive, limits: ServerLimits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limits: ServerLimits, clock: BodyClock) -> None:
         pairs: list[tuple[bytes, bytes]] = scope["headers"]
         fields = dict(pairs)
         if len(fields) != len(pairs):
             fields = _joined(pairs)
+        self._clock = clock
         self._headers: dict[bytes, bytes] = fields
         self._raw_query: bytes = scope["query_string"]
         self.receive: Receive = receive
@@ -90,23 +93,29 @@ class Request:
         limit = self.limits.max_body_bytes
         parts: list[bytes] = []
         size = 0
+        clock = self._clock
+        task = clock.begin()
+        late = False
         try:
-            async with asyncio.timeout(self.limits.body_timeout_secs):
-                while True:
-                    message = await self.receive()
-                    if message["type"] != "http.request":
-                        raise ClientGone
-                    part: bytes = message.get("body", b"")
-                    size += len(part)
-                    if size > limit:
-                        raise BadRequest(f"the body exceeds {limit} bytes", code)
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        break
-        except TimeoutError:
-            raise RequestTimeout(
-                f"the body did not arrive within {self.limits.body_timeout_secs:g} seconds; {size} bytes of it did"
-            ) from None
+            while True:
+                message = await self.receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                if size > limit:
+                    raise BadRequest(f"the body exceeds {limit} bytes", code)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    break
+        except asyncio.CancelledError:
+            late = clock.end(task)
+            if not late:
+                raise
+        finally:
+            clock.end(task)
+        if late:
+            raise RequestTimeout(f"the body did not arrive within {clock.secs:g} seconds; {size} bytes of it did")
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if coding is Compression.NONE:
             return body

@@ -93,19 +93,19 @@ def decode_append_input(data: bytes) -> AppendInput:
         message = s2_pb2.AppendInput.FromString(data)
     except DecodeError as exc:
         raise BadRequest(f"not an AppendInput message: {exc}", "bad_proto") from exc
-    match_seq_num = message.match_seq_num if message.HasField("match_seq_num") else None
-    fencing_token = message.fencing_token if message.HasField("fencing_token") else None
-    check_record_count(len(message.records))
-    bodies = [record.body for record in message.records]
+    found = message.records
+    check_record_count(len(found))
+    bodies = [record.body for record in found]
     lengths = [len(body) for body in bodies]
     size = _size_of_bodies(lengths)
-    if match_seq_num is not None or fencing_token is not None:
-        size += s2_pb2.AppendInput(match_seq_num=match_seq_num, fencing_token=fencing_token).ByteSize()
     if len(data) == size:
         # There is room for nothing else, so no record has headers or a timestamp, and none needs to be looked at.
-        records = AppendRecord.of_bodies(bodies)
-    else:
-        records = _append_records_of(message)
+        return AppendInput.of_checked(AppendRecord.of_bodies(bodies), match_seq_num=None, fencing_token=None)
+    match_seq_num = message.match_seq_num if message.HasField("match_seq_num") else None
+    fencing_token = message.fencing_token if message.HasField("fencing_token") else None
+    if match_seq_num is not None or fencing_token is not None:
+        size += s2_pb2.AppendInput(match_seq_num=match_seq_num, fencing_token=fencing_token).ByteSize()
+    records = AppendRecord.of_bodies(bodies) if len(data) == size else _append_records_of(message)
     return AppendInput.of_checked(records, match_seq_num=match_seq_num, fencing_token=fencing_token)
 
 
@@ -145,11 +145,13 @@ def _size_of_bodies(lengths: list[int]) -> int:
 
 
 def encode_append_ack(ack: AppendAck) -> bytes:
-    start, end, tail = (
-        s2_pb2.StreamPosition(seq_num=position.seq_num, timestamp=position.timestamp)
-        for position in (ack.start, ack.end, ack.tail)
-    )
-    return s2_pb2.AppendAck(start=start, end=end, tail=tail).SerializeToString()
+    position = s2_pb2.StreamPosition
+    start, end, tail = ack.start, ack.end, ack.tail
+    return s2_pb2.AppendAck(
+        start=position(seq_num=start.seq_num, timestamp=start.timestamp),
+        end=position(seq_num=end.seq_num, timestamp=end.timestamp),
+        tail=position(seq_num=tail.seq_num, timestamp=tail.timestamp),
+    ).SerializeToString()
 
 
 def decode_append_ack(data: bytes) -> AppendAck:

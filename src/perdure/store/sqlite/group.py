@@ -26,8 +26,9 @@ from .catalogue_rows import decode_stream_config
 from .schema import MAX_I64, from_i64, saturated, to_i64
 from .segments import LARGE_BYTES, SegmentWriter
 
-_CHUNKS: Final = (64, 16, 4, 1)
-"""Rows per INSERT. Few sizes, so that the prepared statements stay cached."""
+MAX_ROWS: Final = 64
+"""Rows per INSERT at most. There is a text for each number of rows up to it: one statement for nearly every group,
+since the GIL is handed over twice for each; and few enough to stay prepared (`schema.CACHED_STATEMENTS`)."""
 
 _BLOCK_SQL: Final = (
     "INSERT INTO block "
@@ -51,8 +52,8 @@ def _rows(count: int, columns: int) -> str:
     return ",".join(["(" + ",".join("?" * columns) + ")"] * count)
 
 
-_BLOCK_INSERTS: Final = {n: _BLOCK_SQL + _rows(n, _BLOCK_COLUMNS) for n in _CHUNKS}
-_STATE_UPSERTS: Final = {n: _STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFLICT for n in _CHUNKS}
+_BLOCK_INSERTS: Final = [_BLOCK_SQL + _rows(n, _BLOCK_COLUMNS) for n in range(MAX_ROWS + 1)]
+_STATE_UPSERTS: Final = [_STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFLICT for n in range(MAX_ROWS + 1)]
 
 _LOAD: Final = (
     "SELECT stream_id, s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, "
@@ -286,11 +287,9 @@ class Group:
         self._touched.clear()
 
     def _insert(
-        self, statements: dict[int, str], values: list[int | str | bytes | None] | list[int | str], columns: int
+        self, statements: list[str], values: list[int | str | bytes | None] | list[int | str], columns: int
     ) -> None:
-        begin, left = 0, len(values) // columns
-        for size in _CHUNKS:
-            while left >= size:
-                end = begin + size * columns
-                self._connection.execute(statements[size], values[begin:end])
-                begin, left = end, left - size
+        step = MAX_ROWS * columns
+        for begin in range(0, len(values), step):
+            chunk = values[begin : begin + step]
+            self._connection.execute(statements[len(chunk) // columns], chunk)

@@ -171,6 +171,9 @@ UPDATE stream_state SET stored_bytes = found.total
 """From each older version to the next."""
 
 MAX_I64: Final = 2**63 - 1
+CACHED_STATEMENTS: Final = 256
+"""Prepared statements that a connection keeps: the writer uses two for each number of rows up to `group.MAX_ROWS`."""
+
 _U64: Final = 2**64
 
 
@@ -190,7 +193,7 @@ def saturated(value: int) -> int:
 
 def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """A connection with our settings. An ack means on disk, hence `synchronous = FULL`."""
-    connection = apsw.Connection(os.fspath(path), vfs=vfs)
+    connection = apsw.Connection(os.fspath(path), vfs=vfs, statementcachesize=CACHED_STATEMENTS)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.pragma("synchronous", "full")

@@ -136,6 +136,7 @@ class Writer:
         self._on_commit = on_commit
         self._cache = StateCache()
         self._queue: queue.SimpleQueue[_Item | _Stop] = queue.SimpleQueue()
+        self._unqueued: list[_Item] = []
         self._failure: PerdureError | None = None
         self._closing = False
         self._in_hand: list[_Item] = []
@@ -162,14 +163,24 @@ class Writer:
         if self._closing:
             future.set_exception(Unavailable("the store is closed"))
             return
-        self._queue.put(item)
+        self._unqueued.append(item)
+        if len(self._unqueued) == 1:
+            # What comes in the same step of the loop goes into the same group: the thread, woken at once, would begin
+            # with the first alone, and fight for the GIL with whoever is about to bring the others.
+            self._loop.call_soon(self._queue_all)
         if self._alarm is None:
             self._alarm = self._loop.call_later(TURN_SECONDS, self._check_turns, self._turns)
+
+    def _queue_all(self) -> None:
+        for item in self._unqueued:
+            self._queue.put(item)
+        self._unqueued.clear()
 
     async def close(self) -> bool:
         """Answer what waits, then end the thread. False if it could not end, because its turn never came."""
         if not self._closing:
             self._closing = True
+            self._queue_all()
             self._queue.put(_Stop())
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
@@ -214,6 +225,7 @@ class Writer:
     def _refuse_waiting(self) -> None:
         """Answer everybody, since another process keeps the turn; what is done by then is not written."""
         items, stop = [item for item in self._in_hand if not item.future.done()], False
+        self._queue_all()
         while not self._queue.empty():
             item = self._queue.get_nowait()
             if isinstance(item, _Stop):

@@ -1,0 +1,89 @@
+"""One timer for all bodies: who is late is cancelled and told, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from perdure.server.body_clock import BodyClock
+
+PATIENCE_SECONDS = 10.0
+
+
+class Late(Exception):
+    """What a reader raises when its clock cancelled it."""
+
+
+async def read(clock: BodyClock, arrived: asyncio.Event, begun: asyncio.Event | None = None) -> str:
+    """As a request reads its body."""
+    task = clock.begin()
+    if begun is not None:
+        begun.set()
+    late = False
+    try:
+        await arrived.wait()
+    except asyncio.CancelledError:
+        late = clock.end(task)
+        if not late:
+            raise
+    finally:
+        clock.end(task)
+    if late:
+        raise Late
+    return "whole"
+
+
+async def test_who_is_late_is_told_and_can_go_on() -> None:
+    clock = BodyClock(0.01)
+
+    async def reader() -> str:
+        with pytest.raises(Late):
+            await read(clock, asyncio.Event())
+        await asyncio.sleep(0)  # not cancelled any more
+        return "answered 408"
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await asyncio.gather(*(asyncio.create_task(reader()) for _ in range(3))) == ["answered 408"] * 3
+
+
+async def test_who_is_in_time_is_left_alone_while_others_are_late() -> None:
+    clock = BodyClock(0.01)
+    arrived = asyncio.Event()
+    arrived.set()
+    prompt, late = asyncio.create_task(read(clock, arrived)), asyncio.create_task(read(clock, asyncio.Event()))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await prompt == "whole"
+        with pytest.raises(Late):
+            await late
+
+
+async def test_the_clock_goes_on_for_those_who_began_later() -> None:
+    clock = BodyClock(0.01)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(3):
+            with pytest.raises(Late):
+                await asyncio.create_task(read(clock, asyncio.Event()))
+
+
+async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    clock, begun = BodyClock(PATIENCE_SECONDS), asyncio.Event()
+    reader = asyncio.create_task(read(clock, asyncio.Event(), begun))
+    await begun.wait()
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+
+
+async def test_who_is_late_and_cancelled_from_elsewhere_is_cancelled() -> None:
+    clock, arrived = BodyClock(0.01), asyncio.Event()
+
+    async def reader() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        # Both at once: the clock's cancellation comes while another one is already asked for.
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await read(clock, arrived)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(reader())
