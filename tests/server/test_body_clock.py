@@ -78,14 +78,18 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
 async def test_who_is_late_and_cancelled_from_elsewhere_is_cancelled() -> None:
     clock = BodyClock(0.01)
 
-    async def reader() -> bool:
+    by_clock_alone: list[bool] = []
+
+    async def reader() -> None:
         task = clock.begin()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             task.cancel()  # as somebody else may in the same moment
-            return clock.end(task)
-        return True
+            by_clock_alone.append(clock.end(task))
+            raise
 
     async with asyncio.timeout(PATIENCE_SECONDS):
-        assert await asyncio.create_task(reader()) is False
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(reader())
+    assert by_clock_alone == [False]
