@@ -236,6 +236,26 @@ async def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None
         await writer.wait_closed()
 
 
+BROKEN_BODIES = {
+    "cut off": b"content-length: 100\r\n\r\n{",
+    "cut off between chunks": b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    "no chunk": b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+    "no chunk after one": b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("body", BROKEN_BODIES.values(), ids=BROKEN_BODIES.keys())
+async def test_a_body_that_breaks_off_is_the_clients_mistake(server: Running, body: bytes) -> None:
+    """It was a 500: the server underneath answers so when the application answers nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST /v1/basins HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n" + body)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b'"code":"bad_json","message":"the body broke off after ' in answer
+
+
 async def test_a_failure_inside_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         """What a handler gets when the disk fails under it."""

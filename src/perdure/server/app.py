@@ -63,7 +63,9 @@ class ServerApp:
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
         try:
             outcome = await self._answer(request, scope)
-        except ClientGone:
+        except ClientGone as exc:
+            # Without an answer granian would send a 500 of its own to a client that has closed only its half.
+            await _send(send, error_response(exc.answer), common, None)
             self._answered(request.operation, CLIENT_GONE, perf_counter() - begun)
             return
         if isinstance(outcome, Response):

@@ -23,7 +23,11 @@ _CODINGS: Final = {
 
 
 class ClientGone(Exception):
-    """The client went away before its request was read; nobody is left to answer."""
+    """The body broke off: its client went away, or sent what is no HTTP. `answer` is for who may be left to hear it."""
+
+    def __init__(self, answer: BadRequest) -> None:
+        super().__init__(answer.message)
+        self.answer: BadRequest = answer
 
 
 class UnknownCoding(Exception):
@@ -100,7 +104,7 @@ class Request:
             while True:
                 message = await self.receive()
                 if message["type"] != "http.request":
-                    raise ClientGone
+                    raise ClientGone(BadRequest(f"the body broke off after {size} bytes", code))
                 part: bytes = message.get("body", b"")
                 size += len(part)
                 if size > limit:
