@@ -170,6 +170,29 @@ for (const forceTransport of ["s2s", "fetch"]) {
         await stream.close();
       });
 
+      test("streams are created with the configuration that comes along", async () => {
+        const auto = s2.basin(unique("auto"));
+        const config = { createStreamOnAppend: true, createStreamOnRead: true };
+        await s2.basins.create({ basin: auto.name, config });
+        const streamConfig = { retentionPolicy: { ageSecs: 3600 }, timestamping: { mode: "arrival" } };
+        const open = (stream) => auto.stream(stream, { forceTransport });
+        const input = { start: { from: { seqNum: 0 } }, streamConfig };
+        const [appended, written, read, followed] = ["appended", "written", "read", "followed"].map(open);
+        await appended.append(AppendInput.create([AppendRecord.string({ body: "a" })], { streamConfig }));
+        const session = await written.appendSession({ streamConfig });
+        await (await session.submit(strings("a"))).ack();
+        await session.close();
+        await assert.rejects(read.read(input), RangeNotSatisfiableError);
+        const bounded = { ...input, stop: { limits: { count: 1 } } };
+        await assert.rejects(async () => collect(await followed.readSession(bounded), 1), RangeNotSatisfiableError);
+        for (const stream of [appended, written, read, followed]) {
+          const made = await auto.streams.getConfig({ stream: stream.name });
+          assert.deepEqual(made.retentionPolicy, { ageSecs: 3600 }, stream.name);
+          assert.equal(made.timestamping.mode, "arrival", stream.name);
+          await stream.close();
+        }
+      });
+
       test("conditions fail with their own errors", async () => {
         const stream = await open();
         await stream.append(strings("a"));

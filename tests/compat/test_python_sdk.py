@@ -318,6 +318,30 @@ class TestSessions:
         async with s2.basin(name).stream("new").append_session() as session:
             assert (await (await session.submit(records(b"x")))).end.seq_num == 1
 
+    async def test_streams_are_created_with_the_configuration_that_comes_along(self, s2: S2) -> None:
+        name = unique("auto")
+        layer = StreamConfig(storage_class="standard", retention_policy=60)
+        await s2.create_basin(
+            name,
+            config=BasinConfig(default_stream_config=layer, create_stream_on_append=True, create_stream_on_read=True),
+        )
+        basin, config = s2.basin(name), StreamConfig(retention_policy=3600)
+        batch = AppendInput([Record(b"x")], stream_config=config)
+        await basin.stream("appended").append(batch)
+        async with basin.stream("in-session").append_session(stream_config=config) as session:
+            await (await session.submit(records(b"x")))
+        async with basin.stream("produced").producer(stream_config=config) as producer:
+            await (await producer.submit(Record(b"x")))
+        with pytest.raises(ReadUnwrittenError):
+            await basin.stream("read").read(start=SeqNum(0), stream_config=config)
+        async with basin.stream("followed").read_session(start=SeqNum(0), stream_config=config) as reading:
+            await reading.caught_up()
+        for made in ("appended", "in-session", "produced", "read", "followed"):
+            found = await basin.get_stream_config(made)
+            assert (found.retention_policy, found.storage_class) == (3600, "standard"), made
+        await basin.stream("appended").append(AppendInput([Record(b"x")], stream_config=layer))
+        assert (await basin.get_stream_config("appended")).retention_policy == 3600
+
 
 @pytest.mark.parametrize("cipher", list(Encryption), ids=lambda cipher: cipher.value)
 class TestEncryption:
@@ -410,3 +434,6 @@ class TestMetrics:
         )
         assert isinstance(storage, list)
         await refused(s2.account_metrics(set=AccountMetricSet.ACCOUNT_OPS), "invalid", 422)
+        # Nobody is billed for what they run themselves, so there is nothing to tell in dollars.
+        bill = AccountMetricSet.ESTIMATED_BILLABLE_USAGE
+        await refused(s2.account_metrics(set=bill, start=start, end=end), "bad_query", 400)

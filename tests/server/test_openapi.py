@@ -56,7 +56,7 @@ DIFFERENCES = {
     "/paths/*/responses/42[29]": "errors that the lists leave out",
     "/paths/*/responses/50[03]": "errors that the lists leave out",
     "/paths/*/responses/20[01]/headers": "s2-provision-result tells what was done, and a secret is not to be stored",
-    "/paths/~1streams*/parameters/*": "the headers s2-basin and last-event-id",
+    "/paths/~1streams*/parameters/*": "the headers s2-basin, last-event-id and s2-stream-config",
     "/paths/~1streams~1{stream}~1records/*/content/application~1protobuf": "bodies may be protobuf",
     "/paths/~1streams~1{stream}~1records/*/content/s2s~1proto": "a session has its own media type",
 }

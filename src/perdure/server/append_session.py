@@ -16,6 +16,7 @@ from typing import Final
 
 from ..errors import PerdureError, ServerDraining, Unavailable
 from ..model.batches import AppendAck, AppendInput
+from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..wire import headers
 from ..wire.errors_json import terminal_frame
@@ -39,11 +40,13 @@ SETTLE_SECS: Final = 0.1
 """How long a client has, after its last ack, to submit what that ack made it submit."""
 
 
-async def open_session(context: Context, request: Request, key: EncryptionKey | None) -> AppendSession:
+async def open_session(
+    context: Context, request: Request, key: EncryptionKey | None, config: StreamConfig | None
+) -> AppendSession:
     """Open the session; the stream is created here if it may be. Raises what opening raises, `RateLimited` too."""
     slot = context.sessions.open(SessionKind.APPEND, request.client)
     try:
-        appender = await request.store.open_append_session(request.basin, request.names[0], key)
+        appender = await request.store.open_append_session(request.basin, request.names[0], key, config)
     except BaseException:
         slot.close()
         raise

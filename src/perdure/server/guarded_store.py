@@ -133,33 +133,54 @@ class GuardedStore:
 
     # Records --------------------------------------------------------------------------------------
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+    async def check_tail(self, basin: str, name: str, config: StreamConfig | None = None) -> StreamPosition:
         full = self._permit_stream(basin, name, Operation.CHECK_TAIL)
-        return await self._told(full, self._store.check_tail(basin, full))
+        return await self._told(full, self._store.check_tail(basin, full, config))
 
-    async def append(self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None) -> AppendAck:
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
         full = self._permit_stream(basin, name, Operation.APPEND)
         permit_commands(self._grant, batch)
-        return await self._told(full, self._store.append(basin, full, batch, key))
+        return await self._told(full, self._store.append(basin, full, batch, key, config))
 
-    async def read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         full = self._permit_stream(basin, name, Operation.READ)
         waiting = _Waiting(self._grant) if request.wait else None
-        batch = await self._told(full, self._store.read(basin, full, request, key))
+        batch = await self._told(full, self._store.read(basin, full, request, key, config))
         if waiting is not None:
             waiting.check()
         return batch
 
-    async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> GuardedAppender:
+    async def open_append_session(
+        self, basin: str, name: str, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> GuardedAppender:
         full = self._permit_stream(basin, name, Operation.APPEND)
-        appender = await self._told(full, self._store.open_append_session(basin, full, key))
+        appender = await self._told(full, self._store.open_append_session(basin, full, key, config))
         return GuardedAppender(appender, self._grant)
 
     async def open_read_session(
-        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> GuardedReadSession:
         full = self._permit_stream(basin, name, Operation.READ)
-        session = await self._told(full, self._store.open_read_session(basin, full, request, key))
+        session = await self._told(full, self._store.open_read_session(basin, full, request, key, config))
         return GuardedReadSession(session, self._grant)
 
     # Metrics --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..model.reads import ReadRequest
 from ..store.reading import Delivery
@@ -19,12 +20,12 @@ from .sessions import SessionKind
 
 
 async def open_session(
-    context: Context, request: Request, wanted: ReadRequest, key: EncryptionKey | None
+    context: Context, request: Request, wanted: ReadRequest, key: EncryptionKey | None, config: StreamConfig | None
 ) -> DeliveringSession:
     """Open the session. Raises what opening a read raises, `RateLimited` too."""
     slot = context.sessions.open(SessionKind.READ, request.client)
     try:
-        read = await request.store.open_read_session(request.basin, request.names[0], wanted, key)
+        read = await request.store.open_read_session(request.basin, request.names[0], wanted, key, config)
     except BaseException:
         slot.close()
         raise

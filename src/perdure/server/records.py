@@ -9,11 +9,13 @@ from msgspec import Struct
 
 from ..errors import Invalid
 from ..model.batches import AppendInput
+from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_U32
 from ..model.positions import ReadStart, SeqNum, TailOffset, Timestamp
 from ..model.reads import ReadRequest
 from ..wire import headers, protobuf, records_json
+from ..wire.configs_json import decode_stream_config_header
 from ..wire.media import Media, ack_kind, append_kind, parse_format, read_kind, require_json
 from ..wire.sse_reads import LastEventId
 from . import append_session, read_session, sse_session
@@ -51,9 +53,9 @@ class ReadQuery(Struct, frozen=True, kw_only=True):
 async def append(context: Context, request: Request) -> Response | Session:
     """`POST /streams/{stream}/records`: one batch, or a session of them."""
     kind = append_kind(request.header(headers.CONTENT_TYPE))
-    key = key_of(request)
+    key, config = key_of(request), config_of(request)
     if kind is Media.S2S:
-        return await append_session.open_session(context, request, key)
+        return await append_session.open_session(context, request, key, config)
     batch = await _batch_of(request, kind)
     admission, size = context.admission, batch.metered_bytes
     asked = admitted = perf_counter()
@@ -61,7 +63,7 @@ async def append(context: Context, request: Request) -> Response | Session:
         await admission.take(size)
         admitted = perf_counter()
     try:
-        ack = await request.store.append(request.basin, request.names[0], batch, key)
+        ack = await request.store.append(request.basin, request.names[0], batch, key, config)
     finally:
         admission.release(size)
     context.telemetry.acked(len(batch.records), size, admitted - asked, perf_counter() - admitted)
@@ -74,15 +76,15 @@ async def read(context: Context, request: Request) -> Response | Session:
     """`GET /streams/{stream}/records`: one read, or a session."""
     kind = read_kind(request.header(headers.CONTENT_TYPE), request.header(headers.ACCEPT))
     query = read_query(request)
-    key = key_of(request)
+    key, config = key_of(request), config_of(request)
     if kind is Media.S2S:
-        return await read_session.open_session(context, request, query.checked(), key)
+        return await read_session.open_session(context, request, query.checked(), key, config)
     form = parse_format(request.header(headers.S2_FORMAT))
     if kind is Media.EVENT_STREAM:
         last_id = request.header(headers.LAST_EVENT_ID)
         resume = None if last_id is None else LastEventId.parse(last_id)
-        return await sse_session.open_session(context, request, query.checked(), key, form, resume)
-    batch = await request.store.read(request.basin, request.names[0], query.checked(), key)
+        return await sse_session.open_session(context, request, query.checked(), key, config, form, resume)
+    batch = await request.store.read(request.basin, request.names[0], query.checked(), key, config)
     if kind is Media.PROTOBUF:
         return Response(200, protobuf.encode_read_batch(batch), headers.PROTOBUF)
     return Response(200, records_json.encode_read_batch(batch, form), headers.JSON)
@@ -90,7 +92,7 @@ async def read(context: Context, request: Request) -> Response | Session:
 
 async def check_tail(context: Context, request: Request) -> Response:
     """`GET /streams/{stream}/records/tail`."""
-    tail = await request.store.check_tail(request.basin, request.names[0])
+    tail = await request.store.check_tail(request.basin, request.names[0], config_of(request))
     return Response(200, records_json.encode_tail(tail), headers.JSON)
 
 
@@ -106,6 +108,15 @@ def key_of(request: Request) -> EncryptionKey | None:
     """The client's key, of which a plain stream needs no more than this. Raises `BadRequest` (`bad_header`)."""
     value = request.header(headers.S2_ENCRYPTION_KEY)
     return None if value is None else EncryptionKey.parse(value.decode("latin-1"))
+
+
+def config_of(request: Request) -> StreamConfig | None:
+    """The configuration of the stream, should the request create it.
+
+    Raises `BadRequest` (`bad_header`), and `Invalid` for what is well formed and against a rule.
+    """
+    value = request.header(headers.S2_STREAM_CONFIG)
+    return None if value is None else decode_stream_config_header(value)
 
 
 def read_query(request: Request) -> ReadQuery:

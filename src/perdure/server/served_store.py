@@ -88,20 +88,37 @@ class ServedStore(Protocol):
 
     # Records --------------------------------------------------------------------------------------
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition: ...
+    async def check_tail(self, basin: str, name: str, config: StreamConfig | None = None) -> StreamPosition: ...
 
     async def append(
-        self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> AppendAck: ...
 
     async def read(
-        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> ReadBatch: ...
 
-    async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> ServedAppender: ...
+    async def open_append_session(
+        self, basin: str, name: str, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> ServedAppender: ...
 
     async def open_read_session(
-        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> ServedReadSession: ...
 
     # Metrics --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..model.reads import ReadRequest
 from ..store.reading import Delivery
@@ -29,6 +30,7 @@ async def open_session(
     request: Request,
     wanted: ReadRequest,
     key: EncryptionKey | None,
+    config: StreamConfig | None,
     form: Format,
     resume: LastEventId | None,
 ) -> DeliveringSession:
@@ -37,7 +39,7 @@ async def open_session(
     try:
         if resume is not None:
             wanted = resume.resumed(wanted)
-        read = await request.store.open_read_session(request.basin, request.names[0], wanted, key)
+        read = await request.store.open_read_session(request.basin, request.names[0], wanted, key, config)
     except BaseException:
         slot.close()
         raise

@@ -207,12 +207,17 @@ def ensure_stream(
 
 
 def auto_create_stream(
-    basin: BasinEntry | None, existing: StreamEntry | None, basin_name: str, name: str, now: datetime
+    basin: BasinEntry | None,
+    existing: StreamEntry | None,
+    basin_name: str,
+    name: str,
+    config: StreamConfig | None,
+    now: datetime,
 ) -> StreamChange:
-    """Create the stream with the basin's defaults unless somebody was faster; the caller checked the flag."""
+    """Create the stream, `config` over the defaults, unless somebody was faster; the caller checked the flag."""
     if existing is not None:
         return StreamChange(live_stream(basin_name, name, existing), ProvisionResult.NOOP)
-    return StreamChange(_new_stream(live_basin(basin_name, basin), name, None, None, now), ProvisionResult.CREATED)
+    return StreamChange(_new_stream(live_basin(basin_name, basin), name, config, None, now), ProvisionResult.CREATED)
 
 
 def _new_stream(

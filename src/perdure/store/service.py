@@ -257,57 +257,84 @@ class StreamStore:
 
     # Records --------------------------------------------------------------------------------------
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+    # Where `config` is a parameter, it is that of the stream if it is created here, over the basin's defaults.
+
+    async def check_tail(self, basin: str, name: str, config: StreamConfig | None = None) -> StreamPosition:
         """The tail: the next sequence number, and the timestamp of the last record."""
         self._check_names(basin, name)
-        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read", config=config)
         try:
             state = await self._engine.state(entry.stream_id)
         except StreamNotFound:
-            entry = await self._entry(basin, name, create_on="read")
+            entry = await self._entry(basin, name, create_on="read", config=config)
             state = await self._engine.state(entry.stream_id)
         self.count(Operation.CHECK_TAIL, basin)
         return state.position
 
-    async def append(self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None = None) -> AppendAck:
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
         """Append a batch; returns when it is durable. Raises what `sequencing.sequence` and `Seal.of` raise."""
-        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append")
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append", config=config)
         try:
             ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
         except StreamNotFound:  # the name we knew was deleted, perhaps created anew
-            entry = await self._entry(basin, name, create_on="append")
+            entry = await self._entry(basin, name, create_on="append", config=config)
             ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
         if self._counters is not None:
             self._counters.appended(basin, batch.metered_bytes)
         return ack
 
-    async def open_append_session(self, basin: str, name: str, key: EncryptionKey | None = None) -> Appender:
+    async def open_append_session(
+        self, basin: str, name: str, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> Appender:
         """An append session on the stream, which is created here and now if it may be."""
-        entry = await self._entry(basin, name, create_on="append")
+        entry = await self._entry(basin, name, create_on="append", config=config)
         return Appender(self._engine, entry, await self._seal(entry, key), self._counters)
 
     async def open_read_session(
-        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> ReadSession:
         """A read session; raises `ReadUnwritten` if it starts beyond the tail. The caller closes it."""
-        session = await self._open_read(basin, name, request, key)
+        session = await self._open_read(basin, name, request, key, config)
         if self._counters is not None:
             self._counters.opened_read_session(basin)
         return session
 
-    async def _open_read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None) -> ReadSession:
-        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read")
+    async def _open_read(
+        self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None, config: StreamConfig | None
+    ) -> ReadSession:
+        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="read", config=config)
         try:
             return await self._read_session(entry, request, key)
         except StreamNotFound:
-            return await self._read_session(await self._entry(basin, name, create_on="read"), request, key)
+            return await self._read_session(
+                await self._entry(basin, name, create_on="read", config=config), request, key
+            )
 
     async def _read_session(self, entry: StreamEntry, request: ReadRequest, key: EncryptionKey | None) -> ReadSession:
         meter = None if self._counters is None else partial(self._counters.handed_out, entry.basin)
         seal = await self._seal(entry, key)
         return await ReadSession.open(self._engine, entry.stream_id, request, seal=seal, meter=meter)
 
-    async def read(self, basin: str, name: str, request: ReadRequest, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         """One read of at most 1000 records and 1 MiB; `wait` is capped at 60 s (section 6.6)."""
         limits = request.limits
         capped = ReadRequest(
@@ -320,7 +347,7 @@ class StreamStore:
             request.clamp,
             None if request.wait is None else min(request.wait, MAX_WAIT_SECS),
         )
-        async with await self._open_read(basin, name, capped, key) as session:
+        async with await self._open_read(basin, name, capped, key, config) as session:
             if self._counters is not None:
                 self._counters.read(basin)
             caught_up: list[ReadBatch] = []
@@ -443,12 +470,12 @@ class StreamStore:
         check_basin_name(basin)
         check_stream_name(name)
 
-    async def _entry(self, basin: str, name: str, *, create_on: str) -> StreamEntry:
+    async def _entry(self, basin: str, name: str, *, create_on: str, config: StreamConfig | None) -> StreamEntry:
         """The live stream of this name; created if it is missing and the basin says so."""
         self._check_names(basin, name)
         entry = await self._engine.stream(basin, name)
         if entry is None:
-            entry = await self._auto_create(basin, name, create_on)
+            entry = await self._auto_create(basin, name, create_on, config)
         catalogue.live_stream(basin, name, entry)
         self._known[basin, name] = entry
         self._known.move_to_end((basin, name))
@@ -456,17 +483,17 @@ class StreamStore:
             self._known.popitem(last=False)
         return entry
 
-    async def _auto_create(self, basin: str, name: str, create_on: str) -> StreamEntry:
+    async def _auto_create(self, basin: str, name: str, create_on: str, config: StreamConfig | None) -> StreamEntry:
         parent = await self._engine.basin(basin)
         if parent is None:
             raise BasinNotFound(f"basin `{basin}` not found")
-        config = parent.config
-        if not (config.create_stream_on_append if create_on == "append" else config.create_stream_on_read):
+        allowed = parent.config
+        if not (allowed.create_stream_on_append if create_on == "append" else allowed.create_stream_on_read):
             raise catalogue.stream_not_found(basin, name)
         now = self._now()
         change = await self._engine.change_stream(
             basin,
             name,
-            lambda live, existing: catalogue.auto_create_stream(live, existing, basin, name, now),
+            lambda live, existing: catalogue.auto_create_stream(live, existing, basin, name, config, now),
         )
         return change.entry

@@ -29,6 +29,7 @@ from ..model.configs import (
     TimestampingMode,
     TimestampingReconfiguration,
 )
+from .headers import S2_STREAM_CONFIG
 from .strict_json import decode_json, require_u64
 
 
@@ -112,6 +113,14 @@ _basin_change: Final = msgspec.json.Decoder(_BasinChange)
 
 def decode_stream_config(data: bytes) -> StreamConfig:
     return stream_config(decode_json(data, _stream_config))
+
+
+def decode_stream_config_header(value: bytes) -> StreamConfig:
+    """The value of `s2-stream-config`. What has the wrong shape is `bad_header` here."""
+    try:
+        return decode_stream_config(value)
+    except BadRequest as exc:
+        raise BadRequest(f"Invalid header `{S2_STREAM_CONFIG.decode()}`: {exc.message}", "bad_header") from None
 
 
 def encode_stream_config(config: StreamConfig) -> bytes:

@@ -23,6 +23,9 @@ S2_ENCRYPTION_KEY: Final = b"s2-encryption-key"
 S2_FORMAT: Final = b"s2-format"
 """How bytes stand in JSON: see `perdure.wire.media.Format`."""
 
+S2_STREAM_CONFIG: Final = b"s2-stream-config"
+"""A `StreamConfig` as JSON, for the stream that an append or a read creates; without meaning if there is one."""
+
 RETRY_AFTER_MS: Final = b"retry-after-ms"
 """The least delay in milliseconds before a unary request is tried again."""
 
