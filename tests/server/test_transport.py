@@ -316,6 +316,7 @@ async def test_requests_on_one_connection_follow_each_other(server: Running) -> 
 def test_no_write_waits_for_the_acknowledgement_of_the_one_before() -> None:
     """Otherwise what follows a session's head right away comes up to 40 ms late."""
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        listener.setblocking(True)
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -70,8 +70,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. Without, what is sent right behind a session's head waits until its client acknowledges
-        # the head, and that may take the 40 ms of a delayed ACK.
+        # Connections inherit it. Without, what is sent right behind a session's head waits until its client has
+        # acknowledged the head, and that may take the 40 ms of a delayed ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
