@@ -39,6 +39,24 @@ async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
         assert await server.stop() == 0
 
 
+async def test_a_worker_whose_store_refuses_to_go_on_is_replaced_by_one_that_opens_it_anew(tmp_path: Path) -> None:
+    """A failed sync would do it too, if only disks failed on demand; here the files of large batches cannot be made."""
+    large = {"records": [{"body": "x" * 500_000}]}
+    async with ServeCommand(tmp_path / "data") as server, server.client() as http:
+        http.headers["s2-basin"] = BASIN
+        await http.post("/v1/basins", json={"basin": BASIN, "config": {"create_stream_on_append": True}})
+        await http.post("/v1/streams/s/records", json={"records": [{"body": "kept"}]})
+        (tmp_path / "data" / "segments").rmdir()
+        answer = await http.post("/v1/streams/s/records", json=large)
+        assert (answer.status_code, answer.json()["code"]) == (500, "storage")
+        await server.wait_for_log("in place of")
+        answer = await http.post("/v1/streams/s/records", json=large)
+        assert answer.status_code == 200
+        records = (await http.get("/v1/streams/s/records?seq_num=0&count=1")).json()["records"]
+        assert [record["body"] for record in records] == ["kept"]
+        assert await server.stop() == 0
+
+
 async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     async with ServeCommand(tmp_path / "data", "--workers", "2") as server:
         await server.stop(signal.SIGKILL)  # its log ends only when the last of its workers has ended

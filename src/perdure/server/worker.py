@@ -4,7 +4,8 @@ Run as `python -m perdure.server.worker` by `supervisor`, which `worker_settings
 
 SIGTERM, or the end of the supervisor, stops it with the whole server: what is new is told to come back later, what runs
 comes to its end. SIGHUP says that another worker serves already: this one leaves new connections to it, lets its
-clients change over, and then stops likewise.
+clients change over, and then stops likewise. A store that refuses to go on until it is opened anew, as after a failed
+sync, ends the worker too, and with a status that has the supervisor start another one, which does that.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvloop
 
-from ..errors import PerdureError
+from ..errors import PerdureError, StorageFailed
 from ..store.service import StreamStore
 from ..store.sqlite import SqliteEngine
 from ..store.usage_recorder import UsageRecorder
@@ -73,6 +74,14 @@ def main() -> int:
     return 0
 
 
+class _Ends(NamedTuple):
+    """What may end a worker, as the module says."""
+
+    stop: asyncio.Event
+    replaced: asyncio.Event
+    store_stopped: asyncio.Event
+
+
 async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> None:
     stop, replaced = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -81,11 +90,14 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
     loop.add_reader(SETTINGS_FD, _on_input, loop, stop)
     telemetry = Telemetry(OPERATIONS, None if settings.place is None else Scoreboard.attach(settings.place))
     engine = await SqliteEngine.open(settings.data, observer=telemetry)
+    ends = _Ends(stop, replaced, engine.stopped)
     try:
         async with UsageRecorder(engine.usage) as usage:
-            await _serve_store(StreamStore(engine, usage), telemetry, settings, report, stop, replaced)
+            await _serve_store(StreamStore(engine, usage), telemetry, settings, report, ends)
     finally:
         await engine.aclose()
+    if engine.stopped.is_set() and not stop.is_set():
+        raise StorageFailed("the store has to be opened anew")
     logger.info("worker %s has ended", settings.name)
 
 
@@ -94,8 +106,7 @@ async def _serve_store(
     telemetry: Telemetry,
     settings: WorkerSettings,
     report: Callable[[Report], None],
-    stop: asyncio.Event,
-    replaced: asyncio.Event,
+    ends: _Ends,
 ) -> None:
     limits = settings.server.limits
     tls = None
@@ -112,12 +123,15 @@ async def _serve_store(
         await serving.start()
         logger.info("worker %s serves", settings.name)
         report(Ready())
-        if await _first(stop, replaced) is replaced:
+        end = await _first(ends.stop, ends.replaced, ends.store_stopped)
+        if end is ends.replaced:
             logger.info("worker %s was replaced and leaves", settings.name)
             serving.stop_accepting()
             front.closing = True
             app.advise_reconnect()
-            await wait_up_to(min(CHANGE_OVER_SECS, limits.drain_secs), stop)
+            await wait_up_to(min(CHANGE_OVER_SECS, limits.drain_secs), ends.stop)
+        elif end is ends.store_stopped:
+            serving.stop_accepting()  # who comes now waits for the successor
         logger.info("worker %s drains", settings.name)
         front.closing = True
         if not await _drain(app, serving, limits.drain_secs):
@@ -210,6 +224,12 @@ def _take_report_pipe() -> Callable[[Report], None]:
 
 
 if __name__ == "__main__":
-    exit_status: int = main()
-    logging.shutdown()
-    os._exit(exit_status)  # granian's threads may still wait for connections that were cut
+    exit_status: int = 1
+    try:
+        exit_status = main()
+    except BaseException:
+        logger.exception("a worker failed")
+    finally:
+        logging.shutdown()
+        # granian's threads may still wait for connections, and a process that hangs at its end is not replaced.
+        os._exit(exit_status)

@@ -67,6 +67,7 @@ class TestFullDisk:
                 assert isinstance(refusal, StorageFull)
                 assert refusal.has_no_side_effects
                 assert "no space is left" in str(refusal)
+                assert not engine.stopped.is_set()
                 assert await numbers_in(engine, stream) == list(range(acked))
             async with opened(small) as engine:
                 assert await numbers_in(engine, stream) == list(range(acked))
@@ -112,9 +113,12 @@ class TestFailedSync:
         async with opened(tmp_path, vfs=disk.name) as engine:
             stream = await make_stream(engine, config=KEPT)
             await engine.append(stream, batch("kept"))
+            assert not engine.stopped.is_set()
             disk.fail_syncs = "-wal"
             with pytest.raises(StorageFailed, match=r"refuses to go on.*open it again"):
                 await engine.append(stream, batch("unknown"))
+            async with asyncio.timeout(10):
+                await engine.stopped.wait()
             attempts = len(disk.syncs)
             for _ in range(3):
                 with pytest.raises(StorageFailed, match="refuses to go on"):

@@ -8,6 +8,7 @@ means that it is in a private directory on a memory file system, which is gone w
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import weakref
@@ -41,6 +42,8 @@ from .usage_book import SqliteUsageBook
 from .watcher import Watcher
 from .writer import Committed, WriteContext, Writer
 
+logger: Final = logging.getLogger("perdure.store")
+
 T = TypeVar("T")
 
 _PAGES_A_BLOCK: Final = 3 * PAGE_BYTES
@@ -70,6 +73,8 @@ class SqliteEngine:
         self._observer = observer
         self._forked = False
         self._closing: asyncio.Task[None] | None = None
+        self.stopped: asyncio.Event = asyncio.Event()
+        """Set once a write or sync has failed in such a way that the directory must be opened anew to go on."""
         self._checkpointer = Checkpointer(
             files.connect, files.directory.log, files.log_is_pinned, self._on_failed_checkpoint
         )
@@ -91,6 +96,7 @@ class SqliteEngine:
             now_ms=now_ms,
             after_commit=self._after_commit,
             on_commit=self._on_commit,
+            on_stop=self._on_stop,
         )
         self._sweeper = Sweeper(files.badge, self._writer.submit)
         self._usage = SqliteUsageBook(self._query, self._change, now_ms)
@@ -220,6 +226,13 @@ class SqliteEngine:
     def _on_failed_checkpoint(self, exc: apsw.Error) -> None:
         """On the checkpointer's thread."""
         self._writer.fail(exc)
+
+    def _on_stop(self) -> None:
+        """On any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self.stopped.set)
+        except RuntimeError:
+            logger.debug("the event loop was closed before the store, so nobody waits to hear that it stopped")
 
     # Streams of records ---------------------------------------------------------------------------
 

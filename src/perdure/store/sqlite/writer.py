@@ -111,7 +111,7 @@ class Writer:
     """Owns the thread that writes, and from `start` on the write connection; `close` ends the thread.
 
     `after_commit` runs on the thread right after a group that wrote blocks, `on_commit` on the event loop
-    after every group, before its answers are given.
+    after every group, before its answers are given. `on_stop` runs on any thread, once nothing is written any more.
     """
 
     def __init__(
@@ -125,6 +125,7 @@ class Writer:
         now_ms: Callable[[], int],
         after_commit: Callable[[Committed], None],
         on_commit: Callable[[Committed], None],
+        on_stop: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._turnstile = turnstile
@@ -134,6 +135,7 @@ class Writer:
         self._now_ms = now_ms
         self._after_commit = after_commit
         self._on_commit = on_commit
+        self._on_stop = on_stop
         self._cache = StateCache()
         self._queue: queue.SimpleQueue[_Item | _Stop] = queue.SimpleQueue()
         self._unqueued: list[_Item] = []
@@ -432,6 +434,7 @@ class Writer:
                 "close it and open it again"
             )
             logger.error("the store stopped: %s", self._failure)
+            self._on_stop()
         return self._failure
 
     def _roll_back(self) -> None:
