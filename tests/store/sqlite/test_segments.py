@@ -12,6 +12,7 @@ import pytest
 from perdure.errors import StorageFailed, StorageFull
 from perdure.model.batches import AppendInput
 from perdure.model.configs import InfiniteRetention, StreamConfig
+from perdure.model.limits import MAX_READ_BYTES, MAX_READ_RECORDS
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
 from perdure.store.sqlite import SqliteEngine
@@ -300,5 +301,21 @@ class TestFailures:
             os.truncate(tmp_path / "segments" / name, 1000)
             with pytest.raises(StorageFailed, match="cut short"):
                 await bodies_of(engine, stream)
+        finally:
+            await engine.aclose()
+
+    async def test_a_block_that_no_longer_fits_a_read_is_not_read_from_its_segment(self, tmp_path: Path) -> None:
+        """Read sessions take large blocks one by one; each would be read from the disk twice."""
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            stream = await make_stream(engine)
+            await engine.append(stream, large_batch(600_000))
+            (whole,) = sizes_in(tmp_path)
+            await engine.append(stream, large_batch(600_000))
+            (name,) = segments_in(tmp_path)
+            os.truncate(tmp_path / "segments" / name, whole)
+            found = await engine.read_blocks(stream, 0, max_records=MAX_READ_RECORDS, max_bytes=MAX_READ_BYTES)
+            assert len(found.blocks) == 1
+            assert found.more
         finally:
             await engine.aclose()

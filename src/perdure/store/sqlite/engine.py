@@ -248,13 +248,17 @@ class SqliteEngine:
         self._check()
         now = self._now_ms()
         return await self._readers.submit(
-            lambda connection: queries.read_blocks(connection, stream, start_seq, max_records, max_bytes, now)
+            lambda connection: queries.read_blocks(
+                connection, self._files.segments, stream, start_seq, max_records, max_bytes, now
+            )
         )
 
     async def find_timestamp(self, stream: StreamId, timestamp: int) -> Block | None:
         self._check()
         now = self._now_ms()
-        return await self._readers.submit(lambda connection: queries.find_timestamp(connection, stream, timestamp, now))
+        return await self._readers.submit(
+            lambda connection: queries.find_timestamp(connection, self._files.segments, stream, timestamp, now)
+        )
 
     # The catalogue --------------------------------------------------------------------------------
 

@@ -40,8 +40,8 @@ class OpenFiles:
                 self.badge: FileLock = badge
                 self._backups = backups
                 self.turnstile: Turnstile = Turnstile(gate, turn)
-                self._segments = SegmentDirectory(directory.segments)
-                self.segment_writer: SegmentWriter = SegmentWriter(self._segments)
+                self.segments: SegmentDirectory = SegmentDirectory(directory.segments)
+                self.segment_writer: SegmentWriter = SegmentWriter(self.segments)
                 undo.callback(self.segment_writer.close)
                 self.connection: apsw.Connection = self.connect()
                 undo.callback(self.connection.close)
@@ -68,7 +68,7 @@ class OpenFiles:
     def connect(self) -> apsw.Connection:
         """Another connection to the database; any thread."""
         connection = connect(self.directory.database, vfs=self._vfs)
-        self._segments.install(connection)
+        self.segments.install(connection)
         return connection
 
     def log_is_pinned(self) -> bool:

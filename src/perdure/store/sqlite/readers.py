@@ -21,7 +21,7 @@ from ..engine import BlockRange
 from ..sequencing import Block, StreamState
 from .failures import translate, translate_os
 from .schema import from_i64, saturated
-from .segments import BODY_SQL, SegmentGone
+from .segments import Place, SegmentDirectory, SegmentGone
 
 T = TypeVar("T")
 
@@ -31,11 +31,13 @@ READER_THREADS: Final = 2
 """Queries are short and served from the page cache; more threads than cores would only take turns."""
 
 _StateRow: TypeAlias = tuple[int, int, int, str, int]
-_BlockRow: TypeAlias = tuple[int, int, int, int, int, int | None, bytes]
+_BlockRow: TypeAlias = tuple[int, int, int, int, int, int | None, bytes | None, str | None, int | None, int | None]
+"""What is said of a block, then its body, or else where that is: segment, offset, length."""
 
 _STATE_COLUMNS: Final = "s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, t.trim_point"
 _BLOCK_COLUMNS: Final = (
-    f"b.start_seq, b.end_seq, b.last_timestamp, b.metered_bytes, b.stored_ms, b.expires_ms, {BODY_SQL}"
+    "b.start_seq, b.end_seq, b.last_timestamp, b.metered_bytes, b.stored_ms, b.expires_ms, "
+    "b.body, b.segment, b.place, b.length"
 )
 _STATE: Final = f"SELECT {_STATE_COLUMNS} FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id = ?1"
 _BLOCKS: Final = (
@@ -56,8 +58,14 @@ def _state_of(row: _StateRow) -> tuple[StreamState, bool]:
     return StreamState(tail, from_i64(last), token, trim_point), bool(deleted)
 
 
-def _block_of(row: _BlockRow) -> Block:
-    start, end, last, metered, stored, expires, body = row
+def _block_of(row: _BlockRow, segments: SegmentDirectory) -> Block:
+    """The block of `row`, with a large body read straight from its segment: SQLite would copy that twice."""
+    start, end, last, metered, stored, expires, body, segment, offset, length = row
+    if segment is not None:
+        assert offset is not None
+        assert length is not None
+        body = segments.read(Place(segment, offset, length))
+    assert body is not None, "a block has its body in its row or in a segment"
     return Block(start, end, from_i64(last), metered, stored, expires, body)
 
 
@@ -77,13 +85,14 @@ def live_state(connection: apsw.Connection, stream_id: StreamId) -> StreamState:
 
 def read_blocks(
     connection: apsw.Connection,
+    segments: SegmentDirectory,
     stream_id: StreamId,
     start_seq: int,
     max_records: int,
     max_bytes: int,
     now_ms: int,
 ) -> BlockRange:
-    """See `Engine.read_blocks`. The block that no longer fits is read too, and left."""
+    """See `Engine.read_blocks`. The row of the block that no longer fits is read too, but nothing from its segment."""
     found: tuple[StreamState, bool] | None = None
     blocks: list[Block] = []
     records = size = 0
@@ -93,12 +102,13 @@ def read_blocks(
             found = _state_of(cast(_StateRow, row[:5]))
         if row[5] is None:
             break  # the state alone: there is no such block
-        block = _block_of(cast(_BlockRow, row[5:]))
-        records += block.end_seq - block.start_seq
-        size += block.metered_bytes
+        columns = cast(_BlockRow, row[5:])
+        start, end, _, metered, *_ = columns
+        records += end - start
+        size += metered
         more = records >= max_records or size >= max_bytes
         if not blocks or (records <= max_records and size <= max_bytes):
-            blocks.append(block)
+            blocks.append(_block_of(columns, segments))
         if more:
             break
     if found is None:
@@ -106,7 +116,9 @@ def read_blocks(
     return BlockRange(*found, blocks=tuple(blocks), more=more)
 
 
-def find_timestamp(connection: apsw.Connection, stream_id: StreamId, timestamp: int, now_ms: int) -> Block | None:
+def find_timestamp(
+    connection: apsw.Connection, segments: SegmentDirectory, stream_id: StreamId, timestamp: int, now_ms: int
+) -> Block | None:
     """See `Engine.find_timestamp`: a binary search over sequence numbers, since time never runs back."""
     state, _ = read_state(connection, stream_id)
     low, high = state.trim_point, state.tail
@@ -124,7 +136,7 @@ def find_timestamp(connection: apsw.Connection, stream_id: StreamId, timestamp: 
             low = max(end, middle + 1)
     for row in connection.execute(_BLOCKS, (stream_id, low, now_ms)):
         if row[5] is not None and from_i64(cast(int, row[7])) >= timestamp:
-            return _block_of(cast(_BlockRow, row[5:]))
+            return _block_of(cast(_BlockRow, row[5:]), segments)
     return None
 
 
