@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ..errors import UsageError
+from .option_types import directory
 
 if TYPE_CHECKING:
     # The public name of what `add_subparsers` gives is missing from the standard library.
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 _SHOW_SECONDS: Final = 0.2
 """Between two updates of the progress line."""
-
-_BAD_USAGE: Final = 2
-"""The exit status that argparse gives, too."""
 
 
 def add_backup(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,16 +33,18 @@ def add_backup(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog="The backup holds everything: records, the hashes of access tokens, and encrypted records as they are.",
     )
     backup.set_defaults(run=_run_backup, needs=(), extra="")
-    backup.add_argument("--data", required=True, metavar="DIR", help="the data directory to copy")
-    backup.add_argument("target", metavar="TARGET", help="a new directory for the backup")
+    backup.add_argument("--data", type=directory, required=True, metavar="DIR", help="the data directory to copy")
+    backup.add_argument("target", type=directory, metavar="TARGET", help="a new directory for the backup")
     restore = commands.add_parser(
         "restore",
         help="make a data directory from a backup",
         description="Check a backup against its checksums, and make a data directory from it. The backup stays.",
     )
     restore.set_defaults(run=_run_restore, needs=(), extra="")
-    restore.add_argument("backup", metavar="BACKUP", help="a directory that `perdure backup` made")
-    restore.add_argument("--data", required=True, metavar="DIR", help="a new or empty directory for the data")
+    restore.add_argument("backup", type=directory, metavar="BACKUP", help="a directory that `perdure backup` made")
+    restore.add_argument(
+        "--data", type=directory, required=True, metavar="DIR", help="a new or empty directory for the data"
+    )
 
 
 def _run_backup(options: argparse.Namespace) -> int:
@@ -66,10 +65,6 @@ def _run(command: str, work: Callable[[Progress | None], Manifest]) -> int:
     before = signal.signal(signal.SIGTERM, _end)
     try:
         manifest = work(line.show if sys.stderr.isatty() else None)
-    except UsageError as exc:
-        line.clear()
-        print(f"perdure {command}: {exc}", file=sys.stderr)
-        return _BAD_USAGE
     finally:
         line.clear()
         signal.signal(signal.SIGTERM, before)

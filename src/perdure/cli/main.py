@@ -6,11 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Final
 
 from .. import __version__
-from ..errors import PerdureError
+from ..errors import PerdureError, UsageError
 from .backup import add_backup
-from .serve_options import add_serve, port_number
+from .option_types import directory, port_number
+from .serve_options import add_serve
+
+BAD_USAGE: Final = 2
+"""The exit status that argparse gives, too."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,7 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"perdure {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="run the chat that survives a refresh, on the embedded store")
-    demo.add_argument("--data", default="./perdure-demo", help="data directory, or :memory: (default: %(default)s)")
+    demo.add_argument(
+        "--data", type=directory, default="./perdure-demo", help="data directory, or :memory: (default: %(default)s)"
+    )
     demo.add_argument("--engine", help="an engine's URL instead of a data directory")
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     demo.add_argument(
@@ -47,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
     except (PerdureError, OSError) as exc:
         print(f"perdure {options.command}: {exc}", file=sys.stderr)
-        return 1
+        return BAD_USAGE if isinstance(exc, UsageError) else 1
     except KeyboardInterrupt:
         return 130
     return status

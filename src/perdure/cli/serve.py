@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
+import re
 import resource
+import shlex
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +31,7 @@ from ..server.self_signed import self_signed
 from ..server.serving import TlsFiles, listen
 from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
 from ..server.worker_settings import PRIVATE_MEMORY, WorkerSettings, absolute_data
+from .serve_options import LIMITS
 
 logger: Final = logging.getLogger("perdure.cli.serve")
 
@@ -53,7 +58,7 @@ def run_serve(options: argparse.Namespace) -> int:
     declare = None if options.init_file is None else partial(read_init_file, Path(options.init_file))
     declared = () if declare is None else declare()  # before anything is opened, since a mistake in it ends the start
     listener = _bound(options.host, options.port)
-    with listener, _tls(options, settings.basin_domain) as tls:
+    with listener, tls_files(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
             name="",
             data=absolute_data(options.data),
@@ -83,7 +88,7 @@ def root_token(file: str | None, variable: str | None) -> str | None:
         except OSError as exc:
             raise UsageError(f"cannot read the root token from {file}: {exc.strerror}") from exc
         text, source = secret.decode("utf-8", "replace").strip(), f"the file {file}"
-    elif variable:
+    elif variable is not None:
         text, source = variable.strip(), ROOT_TOKEN_VARIABLE
     else:
         return None
@@ -101,7 +106,7 @@ def check_loopback(host: str) -> None:
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
     except socket.gaierror as exc:
-        raise OSError(f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host") from exc
+        raise OSError(_no_address(host, exc)) from exc
     if not all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
         raise UsageError(
             f"{host or 'an empty --host'} can be reached by other machines, and without a root token everybody may do "
@@ -112,7 +117,13 @@ def check_loopback(host: str) -> None:
 def limits_of(options: argparse.Namespace) -> ServerLimits:
     """The server's limits, with those that the command line sets. Raises `UsageError`."""
     given = {name: getattr(options, name) for name in ServerLimits.__struct_fields__ if hasattr(options, name)}
-    return ServerLimits(**{name: getattr(DEFAULT_LIMITS, name) if v is None else v for name, v in given.items()})
+    try:
+        return ServerLimits(**{name: getattr(DEFAULT_LIMITS, name) if v is None else v for name, v in given.items()})
+    except UsageError as exc:
+        message = exc.message
+        for option, field, *_ in LIMITS:
+            message = re.sub(rf"\A{field}\b", option, message)
+        raise UsageError(message) from None
 
 
 def _lift_descriptor_limit() -> None:
@@ -128,13 +139,20 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
     except socket.gaierror as exc:
-        raise OSError(f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host") from exc
+        raise OSError(_no_address(host, exc)) from exc
     except OSError as exc:
+        if exc.errno == errno.EADDRNOTAVAIL:
+            raise OSError(_no_address(host, exc)) from exc
         raise OSError(f"cannot listen on {host}:{port} ({exc.strerror}); choose another with --port") from exc
 
 
+def _no_address(host: str, exc: OSError) -> str:
+    return f"cannot listen on {host}: {exc.strerror}; give an address of this machine as --host"
+
+
 @contextmanager
-def _tls(options: argparse.Namespace, basin_domain: str | None) -> Iterator[TlsFiles | None]:
+def tls_files(options: argparse.Namespace, basin_domain: str | None) -> Iterator[TlsFiles | None]:
+    """The certificate that the command line asks for, if it asks for one. Raises `UsageError`."""
     if options.tls_self:
         if options.tls_cert or options.tls_key:
             raise UsageError("give either --tls-self or --tls-cert and --tls-key")
@@ -143,12 +161,32 @@ def _tls(options: argparse.Namespace, basin_domain: str | None) -> Iterator[TlsF
     elif options.tls_cert or options.tls_key:
         if not (options.tls_cert and options.tls_key):
             raise UsageError("--tls-cert and --tls-key belong together; give both")
-        for file in (options.tls_cert, options.tls_key):
-            if not os.access(file, os.R_OK):
-                raise UsageError(f"cannot read {file}; give PEM files as --tls-cert and --tls-key")
+        check_certificate(options.tls_cert, options.tls_key)
         yield TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
     else:
         yield None
+
+
+def check_certificate(certificate: str, key: str) -> None:
+    """Find out now whether a server could use these files. Raises `UsageError`."""
+    for file in (certificate, key):
+        try:
+            Path(file).read_bytes()
+        except OSError as exc:
+            raise UsageError(
+                f"cannot read {file} ({exc.strerror}); give PEM files as --tls-cert and --tls-key"
+            ) from exc
+
+    def no_password() -> str:
+        raise UsageError(f"the private key in {key} wants a password; give a file that holds it without one")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
+    except ssl.SSLError as exc:
+        why = f" ({exc.reason})" if exc.reason else ""
+        raise UsageError(
+            f"{certificate} and {key} are not a certificate chain and its private key as PEM files{why}"
+        ) from exc
 
 
 def _printer(banner: str) -> Callable[[], None]:
@@ -189,4 +227,4 @@ def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker
 
 def _token_example(file: str | None) -> str:
     """How a shell gets at the root token, which is itself never shown."""
-    return f"${ROOT_TOKEN_VARIABLE}" if file is None else f"$(cat {file})"
+    return f"${ROOT_TOKEN_VARIABLE}" if file is None else f"$(cat {shlex.quote(file)})"

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from ..server.limits import DEFAULT_LIMITS
+from .option_types import at_least_one, directory, domain, port_number
 
 if TYPE_CHECKING:
     # The public name of what `add_subparsers` gives is missing from the standard library.
@@ -20,17 +21,16 @@ INIT_FILE_VARIABLE: Final = "PERDURE_INIT_FILE"
 NEEDED_PACKAGES: Final = ("cryptography", "granian", "prometheus_client", "uvloop", "zstandard")
 
 
-def port_number(text: str) -> int:
-    """A port of the command line."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
+LIMITS: Final = (
+    ("--append-inflight-bytes", "max_inflight_append_bytes", int, "appends not yet acknowledged; more wait"),
+    ("--max-sessions", "max_sessions", int, "append and read sessions at a time"),
+    ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
+    ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
+    ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
+    ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
+    ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),
+)
+"""Options that set limits: which field of `ServerLimits`, its type, and what it is."""
 
 
 def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,11 +44,14 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     serve.set_defaults(run=_run, needs=NEEDED_PACKAGES, extra="server")
     serve.add_argument(
-        "--data", default="./perdure-data", help="data directory, or :memory: with one worker (default: %(default)s)"
+        "--data",
+        type=directory,
+        default="./perdure-data",
+        help="data directory, or :memory: with one worker (default: %(default)s)",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=port_number, default=PORT, help="port, 0 for any (default: %(default)s)")
-    serve.add_argument("--workers", type=_at_least_one, default=1, help="processes that serve (default: %(default)s)")
+    serve.add_argument("--workers", type=at_least_one, default=1, help="processes that serve (default: %(default)s)")
     serve.add_argument(
         "--init-file",
         default=os.environ.get(INIT_FILE_VARIABLE) or None,
@@ -57,8 +60,10 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     serve.add_argument("--no-cors", action="store_true", help="do not answer pages of other origins")
     serve.add_argument(
         "--basin-domain",
+        type=domain,
+        metavar="DOMAIN",
         default="b.localhost",
-        help='the host BASIN.DOMAIN names the basin of its requests; "" for none (default: %(default)s)',
+        help="the host BASIN.DOMAIN names the basin of its requests; an empty one for none (default: %(default)s)",
     )
 
     access = serve.add_argument_group("access")
@@ -73,28 +78,13 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     tls.add_argument("--tls-self", action="store_true", help="a self-signed certificate, for development")
 
     limits = serve.add_argument_group("limits of each worker")
-    for option, field, kind, text in (
-        (
-            "--append-inflight-bytes",
-            "max_inflight_append_bytes",
-            int,
-            "appends not yet acknowledged; more wait",
-        ),
-        ("--max-sessions", "max_sessions", int, "append and read sessions at a time"),
-        ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
-        ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
-        ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
-        ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
-        ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),
-    ):
+    for option, field, kind, text in LIMITS:
         limits.add_argument(
             option,
             dest=field,
             type=kind,
             metavar="BYTES" if "bytes" in field else "SECONDS" if kind is float else "COUNT",
-            help=f"{text} (default: {getattr(DEFAULT_LIMITS, field):,g})"
-            if kind is float
-            else f"{text} (default: {getattr(DEFAULT_LIMITS, field)})",
+            help=f"{text} (default: {_shown(getattr(DEFAULT_LIMITS, field))})",
         )
 
     log = serve.add_argument_group("log, on the standard error")
@@ -102,6 +92,11 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     log.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s"
     )
+
+
+def _shown(value: float) -> str:
+    """A default as one would write it after the option."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _run(options: argparse.Namespace) -> int:

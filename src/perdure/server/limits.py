@@ -16,6 +16,9 @@ from ..model.limits import MAX_BATCH_BYTES, MAX_BODY_BYTES
 MIN_INFLIGHT_APPEND_BYTES: Final = MAX_BATCH_BYTES
 """A batch of the largest size must be admissible."""
 
+MAX_HEAD_BYTES: Final = 512 * 1024
+"""What a connection buffers at most of a request's head. Where the application's own limit is lower, that answers."""
+
 MIN_STREAMS_PER_CONNECTION: Final = 100
 """The TypeScript SDK opens this many HTTP/2 streams on a connection without looking (store API, section 2.2)."""
 
@@ -30,7 +33,7 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """A unary request's body, compressed and decompressed alike."""
 
     max_header_bytes: int = 64 * 1024
-    """Names and values of one request's header fields, and as much again for its path and query."""
+    """Names and values of one request's header fields, its path and its query, all together."""
 
     max_inflight_append_bytes: int = 128 * 1024 * 1024
     """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it."""
@@ -69,24 +72,27 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """How long running requests may take to end once the server was told to stop."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("max_body_bytes", 1024),
-            ("max_header_bytes", 8 * 1024),
-            ("max_inflight_append_bytes", MIN_INFLIGHT_APPEND_BYTES),
-            ("max_pending_batches", 1),
-            ("max_pending_bytes", MAX_BATCH_BYTES),
-            ("max_sessions", 1),
-            ("max_sessions_per_connection", 1),
-            ("max_streams_per_connection", MIN_STREAMS_PER_CONNECTION),
-        ):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be more than 0 seconds, got {getattr(self, name)}")
-        for name in ("linger_secs", "last_batch_secs", "drain_secs"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must not be negative, got {getattr(self, name)}")
+        for names, least, most in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not least <= value <= most:
+                    raise UsageError(f"{name} must be from {least:,} to {most:,}, got {value:,}")
 
+
+MAX_COUNT: Final = 1_000_000
+MAX_BYTES: Final = 2**40
+MAX_SECS: Final = 86_400
+"""No limit may be set higher: what is beyond is a slip of the hand, or more than some layer below can hold."""
+
+_RANGES: Final = (
+    (("max_body_bytes",), 1024, MAX_BYTES),
+    (("max_header_bytes",), 8 * 1024, MAX_HEAD_BYTES),
+    (("max_inflight_append_bytes",), MIN_INFLIGHT_APPEND_BYTES, MAX_BYTES),
+    (("max_pending_bytes",), MAX_BATCH_BYTES, MAX_BYTES),
+    (("max_streams_per_connection",), MIN_STREAMS_PER_CONNECTION, MAX_COUNT),
+    (("max_pending_batches", "max_sessions", "max_sessions_per_connection"), 1, MAX_COUNT),
+    (("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs"), 0.001, MAX_SECS),
+    (("linger_secs", "last_batch_secs", "drain_secs"), 0, MAX_SECS),
+)
 
 DEFAULT_LIMITS: Final = ServerLimits()

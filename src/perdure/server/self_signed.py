@@ -52,7 +52,7 @@ def make_certificate(names: tuple[str, ...]) -> tuple[bytes, bytes]:
 @contextmanager
 def self_signed(host: str, basin_domain: str | None) -> Iterator[TlsFiles]:
     """Files for a server on `host`, gone when the context ends. Only their owner can read the key."""
-    names = (*_LOCAL_NAMES, host, *((f"*.{basin_domain}",) if basin_domain else ()))
+    names = (*_LOCAL_NAMES, *((host,) if host else ()), *((f"*.{basin_domain}",) if basin_domain else ()))
     certificate, key = make_certificate(tuple(dict.fromkeys(names)))
     with tempfile.TemporaryDirectory(prefix="perdure-tls-") as directory:  # made with mode 0700
         files = TlsFiles(certificate=Path(directory, "certificate.pem"), key=Path(directory, "key.pem"))
@@ -65,7 +65,7 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.DNSName(name.encode("idna").decode() if not name.isascii() else name)
 
 
 def _write(path: Path, content: bytes) -> None:

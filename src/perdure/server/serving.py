@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]  # not re-exp
 from granian.server.embed import Server
 from msgspec import Struct
 
-from .limits import DEFAULT_LIMITS, ServerLimits
+from .limits import DEFAULT_LIMITS, MAX_HEAD_BYTES, ServerLimits
 
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a crowd of clients comes back at once after a restart."""
@@ -28,9 +29,6 @@ SPARE_CONNECTIONS: Final = 4096
 
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 """HTTP/2 flow control, per stream and per connection: several batches of a megabyte can be on their way."""
-
-MAX_HEAD_BYTES: Final = 512 * 1024
-"""What a connection buffers at most of a request's head. Where the application's own limit is lower, that answers."""
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
@@ -102,7 +100,7 @@ class Serving:
             # granian accepts no more than 128 connections at a time unless told; a session may have one to itself.
             backpressure=limits.max_sessions + SPARE_CONNECTIONS,
             http1_settings=HTTP1Settings(
-                header_read_timeout=int(limits.header_timeout_secs * 1000), max_buffer_size=MAX_HEAD_BYTES
+                header_read_timeout=ceil(limits.header_timeout_secs * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),
             http2_settings=HTTP2Settings(
                 initial_connection_window_size=WINDOW_BYTES,

@@ -59,6 +59,8 @@ class DataDirectory:
         """
         if os.fspath(where) == MEMORY:
             return cls._private()
+        if not os.fspath(where):
+            raise UsageError("the path of the data directory is empty; a dot is the current directory")
         path = Path(where).expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True)

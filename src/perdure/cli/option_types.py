@@ -1,0 +1,40 @@
+"""What may stand after an option, for argparse, which tells a mistake with the option's name and ends with status 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Final
+
+_HOST_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+
+def port_number(text: str) -> int:
+    """A port, 0 for any free one."""
+    if not (text.isascii() and text.isdecimal()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def at_least_one(text: str) -> int:
+    """A number of things of which there must be one."""
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def directory(text: str) -> str:
+    """A path. An empty one is a variable that was not set, and would mean the current directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a directory, got nothing; a dot is the current one")
+    return text
+
+
+def domain(text: str) -> str:
+    """The domain that basins are named in, in lower case; empty for none."""
+    name = text.lower()
+    if name and _HOST_NAME.fullmatch(name) is None:
+        raise argparse.ArgumentTypeError(
+            f"expected a host name such as b.example.com, with no port and no dot at its end, got {text!r}"
+        )
+    return name

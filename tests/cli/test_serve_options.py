@@ -1,0 +1,127 @@
+"""What `perdure serve` refuses before it does anything: values that make no sense, and files that it could not use."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from perdure.cli import main
+from perdure.cli.main import build_parser
+from perdure.cli.option_types import domain
+from perdure.cli.serve import check_certificate, limits_of, root_token, tls_files
+from perdure.cli.serve_options import LIMITS
+from perdure.errors import UsageError
+from perdure.server.limits import DEFAULT_LIMITS, ServerLimits
+from perdure.server.self_signed import make_certificate
+
+
+def parsed(*options: str) -> argparse.Namespace:
+    return build_parser().parse_args(["serve", *options])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--data", ""),
+        ("backup", "--data", "", "target"),
+        ("backup", "--data", "data", ""),
+        ("restore", "", "--data", "data"),
+        ("serve", "--workers", "0"),
+        ("serve", "--port", "65536"),
+        ("serve", "--port", "\N{ARABIC-INDIC DIGIT ONE}"),
+        ("serve", "--basin-domain", "b.example.com:443"),
+        ("serve", "--basin-domain", "b.example.com."),
+        ("serve", "--basin-domain", "two words"),
+        ("serve", "--max-sessions", "many"),
+        ("serve", "--log-level", "all"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "error: argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "name"), [("b.Example.com", "b.example.com"), ("", ""), ("my_host", "my_host")])
+def test_a_domain_is_a_host_name(text: str, name: str) -> None:
+    assert domain(text) == name
+
+
+class TestLimits:
+    def test_those_that_are_not_given_are_the_defaults(self) -> None:
+        assert limits_of(parsed()) == DEFAULT_LIMITS
+
+    @pytest.mark.parametrize(("option", "field", "kind"), [row[:3] for row in LIMITS])
+    def test_an_option_sets_its_field(self, option: str, field: str, kind: type) -> None:
+        value = kind(2_000_000 if "bytes" in field else 7)
+        assert limits_of(parsed(option, str(value))) == ServerLimits(**{field: value})
+
+    @pytest.mark.parametrize("text", ["-1", "1e300", "inf", "nan", "99999999999999999999999"])
+    @pytest.mark.parametrize(("option", "kind"), [(row[0], row[2]) for row in LIMITS])
+    def test_what_no_layer_below_could_do_is_refused_by_name(self, option: str, kind: type, text: str) -> None:
+        if kind is int and not text.strip("-").isdecimal():
+            return  # the parser itself refuses it
+        with pytest.raises(UsageError, match=rf"^{option} must be from [0-9.,]+ to [0-9,]+, got "):
+            limits_of(parsed(option, text))
+
+
+class TestCertificate:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> tuple[str, str]:
+        certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+        for file, content in zip((certificate, key), make_certificate(("localhost",)), strict=True):
+            file.write_bytes(content)
+        return str(certificate), str(key)
+
+    def test_a_pair_is_fine(self, files: tuple[str, str]) -> None:
+        check_certificate(*files)
+
+    def test_a_file_that_is_missing_is_named(self, files: tuple[str, str]) -> None:
+        with pytest.raises(UsageError, match=r"cannot read /none .*--tls-cert"):
+            check_certificate(files[0], "/none")
+
+    def test_what_does_not_belong_together_is_refused(self, files: tuple[str, str], tmp_path: Path) -> None:
+        other = tmp_path / "other.pem"
+        other.write_bytes(make_certificate(("localhost",))[1])
+        for pair in ((files[0], str(other)), (files[1], files[0]), (files[0], files[0])):
+            with pytest.raises(UsageError, match="not a certificate chain and its private key"):
+                check_certificate(*pair)
+
+    def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(self, files: tuple[str, str]) -> None:
+        key = serialization.load_pem_private_key(Path(files[1]).read_bytes(), None)
+        Path(files[1]).write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"secret"),
+            )
+        )
+        with pytest.raises(UsageError, match="wants a password"):
+            check_certificate(*files)
+
+    @pytest.mark.parametrize(
+        ("options", "complaint"),
+        [
+            (("--tls-key", "key.pem"), "--tls-cert and --tls-key belong together"),
+            (("--tls-self", "--tls-cert", "certificate.pem"), "give either --tls-self or"),
+            (("--tls-cert", "/none", "--tls-key", "/none"), "cannot read /none"),
+        ],
+    )
+    def test_options_that_do_not_go_together_are_refused(self, options: tuple[str, ...], complaint: str) -> None:
+        with pytest.raises(UsageError, match=complaint), tls_files(parsed(*options), None):
+            pass
+
+
+def test_a_root_token_that_is_set_but_empty_opens_nothing(tmp_path: Path) -> None:
+    """Somebody meant to have one: `PERDURE_ROOT_TOKEN=$SECRET`, and no secret was there."""
+    assert root_token(None, None) is None
+    with pytest.raises(UsageError, match="PERDURE_ROOT_TOKEN"):
+        root_token(None, "")
+    empty = tmp_path / "token"
+    empty.write_text("\n")
+    with pytest.raises(UsageError, match="token"):
+        root_token(str(empty), None)
