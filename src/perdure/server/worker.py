@@ -32,6 +32,7 @@ from .app import ServerApp, create_app
 from .asgi import Message, Receive, Scope, Send
 from .declared import ensure_declared
 from .endpoints import OPERATIONS
+from .heap import collect_less, keep_freed_memory
 from .log_lines import log_to_stderr
 from .scoreboard import Scoreboard
 from .serving import Serving, TlsFiles
@@ -64,6 +65,7 @@ def main() -> int:
     settings = decode_settings(_read_line(SETTINGS_FD))
     log_to_stderr(settings.log_format, settings.log_level)
     report = _take_report_pipe()
+    keep_freed_memory()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, report))
@@ -121,6 +123,7 @@ async def _serve_store(
     with socket.socket(fileno=settings.listener) as listener:
         serving = Serving(front, listener, limits=limits, tls=tls)
         await serving.start()
+        collect_less()
         logger.info("worker %s serves", settings.name)
         report(Ready())
         end = await _first(ends.stop, ends.replaced, ends.store_stopped)
