@@ -86,7 +86,7 @@ async def running(
             url = f"http://127.0.0.1:{port}"
             async with (
                 recorder,
-                serving.Serving(app, listener, limits=settings.limits, tls=tls),
+                serving.Serving(app, listener, limits=settings.limits, tls=tls, activity=app.activity),
                 client(url) as http,
             ):
                 yield Running(url, port, http, app, store, engine)

@@ -28,6 +28,7 @@ LIMITS: Final = (
     ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
     ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
     ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
+    ("--idle-timeout-secs", "idle_timeout_secs", float, "how long a connection may have no request"),
     ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),
 )
 """Options that set limits: which field of `ServerLimits`, its type, and what it is."""

@@ -25,6 +25,7 @@ from .basin_host import basin_of
 from .body_clock import BodyClock
 from .context import Context, ServerSettings
 from .endpoints import ENDPOINTS, OPERATIONS, Endpoint
+from .idle_connections import Activity
 from .instruments import CLIENT_GONE
 from .live_forms import LiveForms
 from .request import ClientGone, Request, UnknownCoding
@@ -51,6 +52,8 @@ class ServerApp:
         self._body_clock = BodyClock(context.settings.limits.body_timeout_secs)
         self._draining = False
         self._answered = context.telemetry.answered
+        self.activity: Activity = Activity()
+        """Which connections have requests, for whoever has to do with connections."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -61,23 +64,27 @@ class ServerApp:
         begun = perf_counter()
         request = Request(scope, receive, self._settings.limits, self._body_clock)
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
+        self.activity.begun(request)
         try:
-            outcome = await self._answer(request, scope)
-        except ClientGone as exc:
-            # Without an answer granian would send a 500 of its own to a client that has closed only its half.
-            await _send(send, error_response(exc.answer), common, None)
-            self._answered(request.operation, CLIENT_GONE, perf_counter() - begun)
-            return
-        if isinstance(outcome, Response):
-            await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
-            self._answered(request.operation, outcome.status, perf_counter() - begun)
-        else:
             try:
-                await outcome.run(Channel(receive, send, common))
-            except Exception:
-                # Its head may be out, so all that can be done is to end it; the log says why.
-                logger.exception("a session on %s %r failed", request.method, scope["raw_path"])
-                raise
+                outcome = await self._answer(request, scope)
+            except ClientGone as exc:
+                # Without an answer granian would send a 500 of its own to a client that has closed only its half.
+                await _send(send, error_response(exc.answer), common, None)
+                self._answered(request.operation, CLIENT_GONE, perf_counter() - begun)
+                return
+            if isinstance(outcome, Response):
+                await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
+                self._answered(request.operation, outcome.status, perf_counter() - begun)
+            else:
+                try:
+                    await outcome.run(Channel(receive, send, common))
+                except Exception:
+                    # Its head may be out, so all that can be done is to end it; the log says why.
+                    logger.exception("a session on %s %r failed", request.method, scope["raw_path"])
+                    raise
+        finally:
+            self.activity.ended(request)
 
     async def _answer(self, request: Request, scope: Scope) -> Response | Session:
         try:

@@ -66,7 +66,13 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """How long a session's client may take nothing of what is sent to it; then its connection is closed."""
 
     header_timeout_secs: float = 30.0
-    """How long a connection may take for the head of a request, and stay idle between two (HTTP/1.1)."""
+    """How long a connection may take for its first request to begin, and for the head of any other on HTTP/1.1.
+
+    On HTTP/1.1 this includes the time between two requests.
+    """
+
+    idle_timeout_secs: float = 120.0
+    """How long a connection may stay open, between two requests, without a request. A session is a request."""
 
     drain_secs: float = 10.0
     """How long running requests may take to end once the server was told to stop."""
@@ -91,7 +97,7 @@ _RANGES: Final = (
     (("max_pending_bytes",), MAX_BATCH_BYTES, MAX_BYTES),
     (("max_streams_per_connection",), MIN_STREAMS_PER_CONNECTION, MAX_COUNT),
     (("max_pending_batches", "max_sessions", "max_sessions_per_connection"), 1, MAX_COUNT),
-    (("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs"), 0.001, MAX_SECS),
+    (("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs", "idle_timeout_secs"), 0.001, MAX_SECS),
     (("linger_secs", "last_batch_secs", "drain_secs"), 0, MAX_SECS),
 )
 

@@ -19,6 +19,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]  # not re-exp
 from granian.server.embed import Server
 from msgspec import Struct
 
+from .idle_connections import Activity, IdleConnections
 from .limits import DEFAULT_LIMITS, MAX_HEAD_BYTES, ServerLimits
 
 BACKLOG: Final = 2048
@@ -29,6 +30,12 @@ SPARE_CONNECTIONS: Final = 4096
 
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 """HTTP/2 flow control, per stream and per connection: several batches of a megabyte can be on their way."""
+
+
+KEEPALIVE_IDLE_SECS: Final = 60
+KEEPALIVE_INTERVAL_SECS: Final = 15
+KEEPALIVE_PROBES: Final = 4
+"""After the first of these times without a word a peer is asked so often, so far apart; if it is silent, it is gone."""
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True):
@@ -68,6 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_dead_peers(listener)
         # Connections inherit it. Without, what is sent right behind a session's head waits until its client has
         # acknowledged the head, and that may take the 40 ms of a delayed ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,8 +88,26 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _notice_dead_peers(listener: socket.socket) -> None:
+    """Have the system ask silent peers whether they are there; connections inherit it.
+
+    A machine that is switched off says no goodbye, and an append session that waits sends it nothing.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECS),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECS),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+    ):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class Serving:
-    """A running server: `async with Serving(app, listener) as serving`. Leaving it stops the server."""
+    """A running server: `async with Serving(app, listener) as serving`. Leaving it stops the server.
+
+    `activity` is where `app` tells of its requests; without it, idle connections stay open.
+    """
 
     def __init__(
         self,
@@ -90,7 +116,10 @@ class Serving:
         *,
         limits: ServerLimits = DEFAULT_LIMITS,
         tls: TlsFiles | None = None,
+        activity: Activity | None = None,
     ) -> None:
+        self._idle = None if activity is None else IdleConnections(listener, activity, limits)
+        self._watching: asyncio.Task[None] | None = None
         self._server = _SharedSocketServer(
             app,
             listener,
@@ -124,6 +153,8 @@ class Serving:
         await asyncio.sleep(0)  # its start is one step, and then it is known whether it failed
         if self._task.done():
             await self._task
+        if self._idle is not None:
+            self._watching = asyncio.create_task(self._idle.watch(), name="perdure-idle-connections")
 
     async def __aexit__(self, *exc: object) -> None:
         self.stop()
@@ -140,4 +171,9 @@ class Serving:
     async def wait(self) -> None:
         """Wait until the server has ended, for as long as it runs."""
         assert self._task is not None, "entered before it is waited for"
-        await self._task
+        try:
+            await self._task
+        finally:
+            if self._watching is not None:
+                self._watching.cancel()
+                await asyncio.wait((self._watching,))

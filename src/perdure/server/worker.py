@@ -121,7 +121,7 @@ async def _serve_store(
     app = create_app(store, settings.server, root_token=root, telemetry=telemetry)
     front = LastAnswers(app)
     with socket.socket(fileno=settings.listener) as listener:
-        serving = Serving(front, listener, limits=limits, tls=tls)
+        serving = Serving(front, listener, limits=limits, tls=tls, activity=app.activity)
         await serving.start()
         collect_less()
         logger.info("worker %s serves", settings.name)
