@@ -137,3 +137,13 @@ async def test_a_session_that_is_opened_while_the_server_stops_is_told(patient: 
     for late in (await open_append(peer), await open_read(peer, "seq_num=0")):
         assert await late.head() == 503
         assert msgspec.json.decode(await late.rest())["code"] == "server_draining"
+
+
+async def test_a_read_that_waits_is_told_at_once(patient: Running) -> None:
+    async with patient.in_basin() as http:
+        waiting = asyncio.create_task(http.get(f"{RECORDS}?wait=60"))
+        while not patient.app.open_sessions:  # noqa: ASYNC110  # nothing else tells that the read waits
+            await asyncio.sleep(0.002)
+        assert await patient.app.drain(ENOUGH_SECS)
+        answer = await waiting
+    assert (answer.status_code, answer.json()["code"]) == (503, "server_draining")

@@ -81,6 +81,22 @@ async def test_a_session_that_was_not_opened_takes_no_place(serve: Serve) -> Non
             await next_batch(await open_read(peer, "seq_num=0"))
 
 
+async def test_reads_that_wait_take_places_and_give_them_back_when_nobody_waits_for_them(serve: Serve) -> None:
+    async with serve(limited(max_sessions=2)) as server:
+        await prepare(server)
+        async with connected(server.port) as peer:
+            waiting = [await peer.open("GET", f"{RECORDS}?wait=60", end=True, s2_basin=BASIN) for _ in range(2)]
+            while server.app.open_sessions < len(waiting):  # noqa: ASYNC110  # nothing else tells that they wait
+                await asyncio.sleep(0.002)
+            await refused(peer)
+            third = await peer.open("GET", f"{RECORDS}?wait=60", end=True, s2_basin=BASIN)
+            assert await third.head() == 429
+            await waiting[0].reset()
+            await accepted(peer)
+            await server.store.append(BASIN, STREAM, batch("x"))
+            assert b'"body":"x"' in await waiting[1].rest()
+
+
 async def test_appends_beyond_the_budget_wait_their_turn(serve: Serve) -> None:
     async with serve(limited(max_inflight_append_bytes=MIN_INFLIGHT_APPEND_BYTES)) as server:
         await prepare(server)

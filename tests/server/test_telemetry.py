@@ -221,7 +221,7 @@ async def test_what_clients_send_makes_no_new_labels(http: httpx.AsyncClient) ->
     assert set(labels) == {"operation", "status", "le", "kind", "worker", "version"}
     assert labels["operation"] <= OPERATIONS | {UNROUTED}
     assert labels["status"] <= {*map(str, STATUSES), OTHER_STATUS}
-    assert labels["kind"] == {"append", "read", "sse", "other"}
+    assert labels["kind"] == {"append", "read", "sse", "wait", "other"}
     assert labels["worker"] == {"1"}
 
 

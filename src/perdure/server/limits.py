@@ -39,7 +39,7 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it."""
 
     max_sessions: int = 20_000
-    """Append and read sessions (SSE included) at a time; the next one is told to come back (429)."""
+    """Append and read sessions (SSE included) and reads that wait, at a time; the next is told to come back (429)."""
 
     max_sessions_per_connection: int = 128
     """Sessions on one HTTP/2 connection; more would be refused by its own limit of streams a little later."""

@@ -22,6 +22,7 @@ from . import append_session, read_session, sse_session
 from .context import Context
 from .request import Request
 from .response import Response, Session
+from .waiting_read import waiting_read
 
 _STARTS: Final = (("seq_num", SeqNum), ("timestamp", Timestamp), ("tail_offset", TailOffset))
 
@@ -84,7 +85,11 @@ async def read(context: Context, request: Request) -> Response | Session:
         last_id = request.header(headers.LAST_EVENT_ID)
         resume = None if last_id is None else LastEventId.parse(last_id)
         return await sse_session.open_session(context, request, query.checked(), key, config, form, resume)
-    batch = await request.store.read(request.basin, request.names[0], query.checked(), key, config)
+    wanted = query.checked()
+    if wanted.wait:
+        batch = await waiting_read(context, request, wanted, key, config)
+    else:
+        batch = await request.store.read(request.basin, request.names[0], wanted, key, config)
     if kind is Media.PROTOBUF:
         return Response(200, protobuf.encode_read_batch(batch), headers.PROTOBUF)
     return Response(200, records_json.encode_read_batch(batch, form), headers.JSON)

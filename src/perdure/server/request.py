@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ..errors import BadRequest, RequestTimeout
+from ..errors import BadRequest, PerdureError, RequestTimeout
 from ..wire import headers
 from ..wire.compression import Compression, decompress
 from .asgi import Receive, Scope
@@ -23,11 +23,11 @@ _CODINGS: Final = {
 
 
 class ClientGone(Exception):
-    """The body broke off: its client went away, or sent what is no HTTP. `answer` is for who may be left to hear it."""
+    """The client went away, or sent a body that is no HTTP. `answer` is for who may be left to hear it."""
 
-    def __init__(self, answer: BadRequest) -> None:
+    def __init__(self, answer: PerdureError) -> None:
         super().__init__(answer.message)
-        self.answer: BadRequest = answer
+        self.answer: PerdureError = answer
 
 
 class UnknownCoding(Exception):

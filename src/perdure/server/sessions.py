@@ -23,6 +23,8 @@ class SessionKind(Enum):
     APPEND = "append"
     READ = "read"
     SSE = "sse"
+    WAIT = "wait"
+    """No session but a unary read that waits for records, which takes as much for as long."""
 
 
 class SessionObserver(Protocol):
