@@ -3,7 +3,7 @@
 import asyncio
 
 from perdure.store.catalogue import StreamId
-from perdure.store.hub import MAILBOX_BLOCKS, Hub
+from perdure.store.hub import CLOCK_SECS, MAILBOX_BLOCKS, Hub
 from perdure.store.sequencing import Block
 
 ONE, TWO = StreamId(1), StreamId(2)
@@ -87,3 +87,39 @@ async def test_the_engine_hears_of_the_first_and_the_last_follower() -> None:
     assert heard == ["first", "last"]
     hub.publish([(ONE, block(0))])
     assert hub.followed() == set()
+
+
+async def test_a_timer_set_for_a_longer_wait_does_not_end_a_shorter_one_late_nor_the_next_one_early() -> None:
+    hub = Hub()
+    with hub.follow(ONE) as mailbox:
+        waiting = asyncio.create_task(mailbox.wait(100))
+        await asyncio.sleep(0)
+        hub.publish([(ONE, block(0))])
+        assert await waiting
+        assert mailbox.take() == block(0)
+        assert not await mailbox.wait(0.01)
+        assert not await mailbox.wait(0.001)
+        waiting = asyncio.create_task(mailbox.wait(0.01))
+        await asyncio.sleep(0)
+        hub.publish([(ONE, block(1))])
+        assert await waiting
+        assert mailbox.take() == block(1)
+        endless = asyncio.create_task(mailbox.wait(None))
+        await asyncio.sleep(0.03)  # the timer of the wait before rings in this time, and must wake nobody
+        assert not endless.done()
+        hub.publish([(ONE, block(2))])
+        assert await endless
+
+
+async def test_a_wait_that_begins_while_a_timer_runs_lasts_its_whole_time() -> None:
+    loop = asyncio.get_running_loop()
+    hub = Hub()
+    with hub.follow(ONE) as mailbox:
+        waiting = asyncio.create_task(mailbox.wait(0.02))
+        await asyncio.sleep(0)
+        hub.publish([(ONE, block(0))])
+        assert await waiting
+        mailbox.take()
+        begun = loop.time()
+        assert not await mailbox.wait(0.03)
+        assert loop.time() - begun >= 0.03 - CLOCK_SECS

@@ -9,8 +9,8 @@ reads the gap; so nothing is lost or doubled whatever the hub does.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final
 
 from .catalogue import StreamId
@@ -19,16 +19,27 @@ from .sequencing import Block
 MAILBOX_BLOCKS: Final = 25
 """A follower this many batches behind reads from the store instead (store API, section 6.7)."""
 
+CLOCK_SECS: Final = 0.001
+"""The clock of an event loop may be so coarse, and a timer come so much too early."""
+
 
 class Mailbox:
     """One follower's view of a stream, from `Hub.follow`; use it as a context manager."""
 
+    __slots__ = ("_alarm", "_blocks", "_due", "_hub", "_look", "_waiter", "stream_id")
+
     def __init__(self, hub: Hub, stream_id: StreamId) -> None:
         self._hub = hub
-        self.stream_id = stream_id
-        self._blocks: deque[Block] = deque()
+        self.stream_id: StreamId = stream_id
+        self._blocks: list[Block] = []  # never many, and a thousand followers hold one each
         self._look = False  # stays until `clear`: a block that came later does not answer it
         self._waiter: asyncio.Future[None] | None = None
+        self._due = 0.0
+        """When `wait` is over, by the clock of the loop."""
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when `wait` may be over. A block that comes before leaves it: to set it each time costs more than to
+        find, once in a while, that it is too early.
+        """
 
     def __enter__(self) -> Mailbox:
         self._hub.add(self)
@@ -36,6 +47,9 @@ class Mailbox:
 
     def __exit__(self, *exc: object) -> None:
         self._hub.remove(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._wake()  # whoever still waits here would wait for ever
 
     def put(self, block: Block) -> None:
@@ -64,7 +78,7 @@ class Mailbox:
 
     def take(self) -> Block | None:
         """The next block without waiting, or None."""
-        return self._blocks.popleft() if self._blocks else None
+        return self._blocks.pop(0) if self._blocks else None
 
     async def wait(self, timeout: float | None) -> bool:
         """Wait until there is a block to take or, without one, the store should be looked at.
@@ -76,14 +90,29 @@ class Mailbox:
             return True
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
-        timer = None if timeout is None else loop.call_later(max(timeout, 0), self._wake)
+        if timeout is None:
+            self._due = inf
+        else:
+            self._due = loop.time() + max(timeout, 0)
+            if self._alarm is None or self._alarm.when() > self._due:
+                self._set_alarm(loop)
         try:
             await waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
         return bool(self._blocks) or self._look
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(self._due, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._due - loop.time() < CLOCK_SECS:
+            self._wake()
+        elif self._waiter is not None and self._due < inf:
+            self._set_alarm(loop)
 
 
 class Hub:

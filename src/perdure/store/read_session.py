@@ -51,6 +51,8 @@ class ReadSession:
         self._mailbox = mailbox
         self._cursor = cursor
         self._gap = heartbeat_gap
+        self._silence: float | None = None
+        """How long the silence may last before the next heartbeat, in seconds; None until it is drawn."""
         self._seal = seal
         self._meter = meter
         self._metered_bytes = 0
@@ -136,7 +138,8 @@ class ReadSession:
                 continue
             self._cursor = delivery.cursor
             if not delivery.is_heartbeat:
-                self._quiet_since = asyncio.get_running_loop().time()
+                if self._request.wait is not None:
+                    self._quiet_since = asyncio.get_running_loop().time()
                 if self._meter is not None:
                     self._meter(self._budget.taken_bytes - self._metered_bytes)
                     self._metered_bytes = self._budget.taken_bytes
@@ -173,42 +176,44 @@ class ReadSession:
         if self._mailbox is None:
             self.close()
             return None
-        now = asyncio.get_running_loop().time()
         if self._quiet_since is None:
-            self._quiet_since = now
-        if self._wait_is_over(now):
+            self._quiet_since = asyncio.get_running_loop().time()
+        if self._wait_is_over():
             self.close()
             return None
         self._following = True
         return Delivery(self._cursor, tail=self._tail)
 
-    def _wait_is_over(self, now: float) -> bool:
+    def _wait_is_over(self) -> bool:
         wait = self._request.wait
         if wait is None or self._quiet_since is None:
             return False
         self._deadline = self._quiet_since + wait
-        return now >= self._deadline
+        return asyncio.get_running_loop().time() >= self._deadline
 
     async def _follow(self) -> Delivery | None:
         mailbox = self._mailbox
         assert mailbox is not None, "a session that follows has a mailbox until it is closed"
         block = mailbox.take()
         if block is None:
-            loop = asyncio.get_running_loop()
-            if self._wait_is_over(loop.time()):
+            if self._wait_is_over():
                 self.close()
                 return None
-            gap = self._gap()
-            remaining = gap if self._deadline is None else min(gap, self._deadline - loop.time())
+            if self._silence is None:
+                self._silence = self._gap()
+            remaining = self._silence
+            if self._deadline is not None:
+                remaining = min(remaining, self._deadline - asyncio.get_running_loop().time())
             if await mailbox.wait(remaining):
                 block = mailbox.take()
                 if block is None:
                     self._following = False  # the store knows more than the mailbox
                     return None
-            elif self._ended or self._wait_is_over(loop.time()):
+            elif self._ended or self._wait_is_over():
                 self.close()
                 return None
             else:
+                self._silence = None
                 return Delivery(self._cursor, tail=self._tail)
         return self._hand_out(block)
 
