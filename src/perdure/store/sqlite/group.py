@@ -31,7 +31,7 @@ MAX_ROWS: Final = 64
 since the GIL is handed over twice for each; and few enough to stay prepared (`schema.CACHED_STATEMENTS`)."""
 
 _BLOCK_SQL: Final = (
-    "INSERT INTO block "
+    "INSERT OR FAIL INTO block "
     "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, "
     "segment, place, length, body) VALUES "
 )
@@ -109,10 +109,18 @@ class StateCache:
         self._version: int | None = None
 
     def validate(self, data_version: int) -> None:
-        """Forget everything if the database was changed by somebody else since the last look."""
+        """Forget everything if the database was changed by somebody else since `committed`.
+
+        `data_version` is that of the connection inside a transaction, since only the begin of one looks at what
+        others did. The connection tells it without a statement, which would hand the GIL over twice.
+        """
         if data_version != self._version or len(self._known) > self.MAX_STREAMS:
             self._known.clear()
             self._version = data_version
+
+    def committed(self, data_version: int) -> None:
+        """What is remembered was just committed by this connection, which is at this version now."""
+        self._version = data_version
 
     def get(self, connection: apsw.Connection, stream_id: StreamId) -> Known | None:
         if stream_id not in self._known:

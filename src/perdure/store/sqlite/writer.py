@@ -335,7 +335,7 @@ class Writer:
     def _transact(self, items: list[_Item], group: Group) -> Committed:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        self._cache.validate(connection.execute("PRAGMA data_version").get)
+        self._cache.validate(connection.data_version())
         self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, _Append)})
         outcomes: list[_Outcome] = []
         ended: dict[Lane, PerdureError] = {}
@@ -358,6 +358,7 @@ class Writer:
         group.flush()
         group.sync()
         connection.execute("COMMIT")
+        self._cache.committed(connection.data_version())
         for lane, failure in ended.items():
             lane.failure = failure
         return Committed(outcomes, group)
