@@ -16,12 +16,17 @@ from tests.store.sqlite.submitted import full_batch
 
 
 def schema_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """The columns of each table, and of each index."""
+    """The columns of each table and of each index, and the text of each trigger."""
     connection = apsw.Connection(str(path / "streams.db"), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        names = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
-        pragma = {"table": "table_info", "index": "index_info"}
-        return {str(name): connection.execute(f"PRAGMA {pragma[str(kind)]}({name})").fetchall() for name, kind in names}
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for name, kind, text in connection.execute("SELECT name, type, sql FROM sqlite_schema").fetchall():
+            if kind == "trigger":
+                found[str(name)] = [(text,)]
+            else:
+                pragma = {"table": "table_info", "index": "index_info"}[str(kind)]
+                found[str(name)] = connection.execute(f"PRAGMA {pragma}({name})").fetchall()
+        return found
     finally:
         connection.close()
 

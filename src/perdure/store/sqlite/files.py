@@ -40,6 +40,7 @@ class OpenFiles:
                 self.badge: FileLock = badge
                 self._backups = backups
                 self.turnstile: Turnstile = Turnstile(gate, turn)
+                undo.callback(self.turnstile.close)
                 self.segments: SegmentDirectory = SegmentDirectory(directory.segments)
                 self.segment_writer: SegmentWriter = SegmentWriter(self.segments)
                 undo.callback(self.segment_writer.close)
@@ -90,6 +91,7 @@ class OpenFiles:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
         for lock in self._locks:
             lock.close()
+        self.turnstile.close()
         self.segment_writer.close()
         self.bell.close_after_fork()
         self.ringer.close()

@@ -30,34 +30,29 @@ MAX_ROWS: Final = 64
 """Rows per INSERT at most. There is a text for each number of rows up to it: one statement for nearly every group,
 since the GIL is handed over twice for each; and few enough to stay prepared (`schema.CACHED_STATEMENTS`)."""
 
+_BLOCK_COLUMNS: Final = 12
 _BLOCK_SQL: Final = (
-    "INSERT OR FAIL INTO block "
+    " INTO block "
     "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, "
     "segment, place, length, body) VALUES "
 )
-_STATE_SQL: Final = (
-    "INSERT INTO stream_state "
-    "(stream_id, tail, last_timestamp, fencing_token, trim_point, written_ms, kept_until_ms, stored_bytes) VALUES "
-)
-_STATE_CONFLICT: Final = (
-    " ON CONFLICT (stream_id) DO UPDATE SET tail = excluded.tail, last_timestamp = excluded.last_timestamp, "
-    "fencing_token = excluded.fencing_token, trim_point = excluded.trim_point, written_ms = excluded.written_ms, "
-    "kept_until_ms = excluded.kept_until_ms, stored_bytes = excluded.stored_bytes"
-)
-_BLOCK_COLUMNS: Final = 12
-_STATE_COLUMNS: Final = 8
 
 
-def _rows(count: int, columns: int) -> str:
-    return ",".join(["(" + ",".join("?" * columns) + ")"] * count)
+def _inserts(verb: str) -> list[str]:
+    row = "(" + ",".join("?" * _BLOCK_COLUMNS) + ")"
+    return [verb + _BLOCK_SQL + ",".join([row] * count) for count in range(MAX_ROWS + 1)]
 
 
-_BLOCK_INSERTS: Final = [_BLOCK_SQL + _rows(n, _BLOCK_COLUMNS) for n in range(MAX_ROWS + 1)]
-_STATE_UPSERTS: Final = [_STATE_SQL + _rows(n, _STATE_COLUMNS) + _STATE_CONFLICT for n in range(MAX_ROWS + 1)]
+# In a transaction, a statement that might fail half-way keeps a copy of each page that it changes, which costs three
+# times as much as the insert itself. `OR FAIL` leaves the half, and whatever fails undoes the whole transaction here.
+_INSERTS_IN_TRANSACTION: Final = _inserts("INSERT OR FAIL")
+_INSERTS_ALONE: Final = _inserts("INSERT")
+
+_COMMANDED: Final = "UPDATE stream_state SET fencing_token = ?, trim_point = ? WHERE stream_id = ?"
 
 _LOAD: Final = (
     "SELECT stream_id, s.config, s.cipher, s.deleted_at IS NOT NULL, t.tail, t.last_timestamp, t.fencing_token, "
-    "t.trim_point, t.written_ms, t.kept_until_ms, t.stored_bytes, t.sweep_due_ms "
+    "t.trim_point, t.kept_until_ms, t.sweep_due_ms "
     "FROM stream s JOIN stream_state t USING (stream_id) WHERE stream_id IN (SELECT value FROM json_each(?))"
 )
 
@@ -65,17 +60,15 @@ _LOAD: Final = (
 class Known(Struct, gc=False):
     """What the writer remembers of a stream between transactions.
 
-    `kept_until_ms` is when the last of all blocks so far expires, `MAX_I64` for never; `stored_bytes` the metered
-    bytes of the blocks that are there; `sweep_due_ms` when the sweeper has something to look at.
+    `kept_until_ms` is when the last of all blocks so far expires, `MAX_I64` for never; `sweep_due_ms` when the sweeper
+    has something to look at.
     """
 
     config: ResolvedStreamConfig
     cipher: Cipher | None
     deleted: bool
     state: StreamState
-    written_ms: int
     kept_until_ms: int
-    stored_bytes: int
     sweep_due_ms: int | None
 
 
@@ -83,17 +76,15 @@ def load_known(connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> d
     """The streams as they are in the database, without those whose incarnation is gone."""
     found: dict[StreamId, Known] = {}
     for row in connection.execute(_LOAD, (json.dumps(list(stream_ids)),)):
-        stream_id, config, cipher, deleted, tail, last, token, trim_point, written, kept, stored, due = cast(
-            tuple[int, bytes, str | None, int, int, int, str, int, int, int, int, int | None], row
+        stream_id, config, cipher, deleted, tail, last, token, trim_point, kept, due = cast(
+            tuple[int, bytes, str | None, int, int, int, str, int, int, int | None], row
         )
         found[StreamId(stream_id)] = Known(
             config=decode_stream_config(config),
             cipher=None if cipher is None else Cipher(cipher),
             deleted=bool(deleted),
             state=StreamState(tail, from_i64(last), token, trim_point),
-            written_ms=written,
             kept_until_ms=kept,
-            stored_bytes=stored,
             sweep_due_ms=due,
         )
     return found
@@ -106,21 +97,11 @@ class StateCache:
 
     def __init__(self) -> None:
         self._known: dict[StreamId, Known] = {}
-        self._version: int | None = None
 
-    def validate(self, data_version: int) -> None:
-        """Forget everything if the database was changed by somebody else since `committed`.
-
-        `data_version` is that of the connection inside a transaction, since only the begin of one looks at what
-        others did. The connection tells it without a statement, which would hand the GIL over twice.
-        """
-        if data_version != self._version or len(self._known) > self.MAX_STREAMS:
+    def begin(self, *, unchanged: bool) -> None:
+        """Forget everything unless what is remembered is `unchanged` since: nobody else wrote to the database."""
+        if not unchanged or len(self._known) > self.MAX_STREAMS:
             self._known.clear()
-            self._version = data_version
-
-    def committed(self, data_version: int) -> None:
-        """What is remembered was just committed by this connection, which is at this version now."""
-        self._version = data_version
 
     def get(self, connection: apsw.Connection, stream_id: StreamId) -> Known | None:
         if stream_id not in self._known:
@@ -138,7 +119,6 @@ class StateCache:
 
     def clear(self) -> None:
         self._known.clear()
-        self._version = None
 
 
 class GroupMark(Struct, frozen=True):
@@ -158,7 +138,7 @@ class Group:
         self._connection = connection
         self._cache = cache
         self._segments = segments
-        self._touched: dict[StreamId, Known] = {}
+        self._commanded: dict[StreamId, StreamState] = {}
         self._due: dict[StreamId, int] = {}
         self._unwritten: list[int | str | bytes | None] = []
         self.blocks: list[tuple[StreamId, Block]] = []
@@ -216,9 +196,10 @@ class Group:
             known.kept_until_ms = kept_until
         else:
             early = 1
-        known.state, known.written_ms = state, block.stored_ms
-        known.stored_bytes += block.metered_bytes
-        self._touched[stream_id] = known
+        if state.fencing_token != known.state.fencing_token or state.trim_point != known.state.trim_point:
+            self._commanded[stream_id] = state
+        known.state = state
+        self.resized.add(stream_id)
         self._unwritten += (
             stream_id,
             block.start_seq,
@@ -237,8 +218,9 @@ class Group:
         """Write what is collected, so that statements of this transaction see it."""
         if self._unwritten:
             self._write_blocks()
-        if self._touched:
-            self._write_states()
+        for stream_id, state in self._commanded.items():
+            self._connection.execute(_COMMANDED, (state.fencing_token, state.trim_point, stream_id))
+        self._commanded.clear()
         for stream_id, due in self._due.items():
             self._connection.execute("UPDATE stream_state SET sweep_due_ms = ? WHERE stream_id = ?", (due, stream_id))
         self._due.clear()
@@ -262,42 +244,31 @@ class Group:
         del self.deleted[mark.deleted :]
         self.first_commit_id, self.last_commit_id = mark.first_commit_id, mark.last_commit_id
         self.sweep = mark.sweep
-        self._touched.clear()
+        self._commanded.clear()
         self._due.clear()
         self._unwritten.clear()
         self._cache.clear()
 
+    @property
+    def is_one_insert(self) -> bool:
+        """Whether all that is collected is blocks, few enough for one statement; then `insert_alone` does."""
+        rows = len(self._unwritten) // _BLOCK_COLUMNS
+        return 0 < rows <= MAX_ROWS and not self._commanded and not self._due
+
+    def insert_alone(self) -> None:
+        """Write what is collected as a transaction of its own. There must be no transaction, and `is_one_insert`."""
+        self._insert(_INSERTS_ALONE, self._unwritten)
+
     def _write_blocks(self) -> None:
-        count = len(self._unwritten) // _BLOCK_COLUMNS
-        self._insert(_BLOCK_INSERTS, self._unwritten, _BLOCK_COLUMNS)
+        step = MAX_ROWS * _BLOCK_COLUMNS
+        for begin in range(0, len(self._unwritten), step):
+            self._insert(_INSERTS_IN_TRANSACTION, self._unwritten[begin : begin + step])
         self._unwritten = []
+
+    def _insert(self, statements: list[str], values: list[int | str | bytes | None]) -> None:
+        count = len(values) // _BLOCK_COLUMNS
+        self._connection.execute(statements[count], values)
         last = self._connection.last_insert_rowid()
         if self.first_commit_id is None:
             self.first_commit_id = last - count + 1
         self.last_commit_id = last
-
-    def _write_states(self) -> None:
-        values: list[int | str] = []
-        for stream_id, known in self._touched.items():
-            state = known.state
-            values += (
-                stream_id,
-                state.tail,
-                to_i64(state.last_timestamp),
-                state.fencing_token,
-                state.trim_point,
-                known.written_ms,
-                known.kept_until_ms,
-                known.stored_bytes,
-            )
-        self.resized.update(self._touched)
-        self._insert(_STATE_UPSERTS, values, _STATE_COLUMNS)
-        self._touched.clear()
-
-    def _insert(
-        self, statements: list[str], values: list[int | str | bytes | None] | list[int | str], columns: int
-    ) -> None:
-        step = MAX_ROWS * columns
-        for begin in range(0, len(values), step):
-            chunk = values[begin : begin + step]
-            self._connection.execute(statements[len(chunk) // columns], chunk)

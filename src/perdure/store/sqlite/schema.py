@@ -13,7 +13,8 @@ Records expire by the retention at their append, so after a change of the config
 expire before an older one of its stream. Such a block is marked `early`, and found by an index of its
 own; all others go in order.
 
-`stored_bytes` of a stream is the sum of the metered bytes of its blocks, kept up by whoever adds or removes one. What
+`stored_bytes` of a stream is the sum of the metered bytes of its blocks, kept up by a trigger for those that are added,
+and by whoever removes one; `kept_until_ms` is when the last of all its blocks so far expires (2^63 - 1: never). What
 is counted for the usage metrics is in the tables `usage_…` and `…_storage…`: `usage_book.py` says why they look so.
 """
 
@@ -30,7 +31,7 @@ from ...errors import StorageFailed, Unavailable, UsageError
 from .locks import FileLock
 
 APPLICATION_ID: Final = 0x50657244  # "PerD"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """The version of the tables. A change adds a step to `_MIGRATIONS`; old directories keep working."""
 
 PAGE_BYTES: Final = 4096
@@ -48,6 +49,21 @@ PREPARE_SECONDS: Final = 10.0
 
 WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 """The file of the write-ahead log is cut to this when it is used anew; overwriting is faster than growing."""
+
+_STATE_FOLLOWS_BLOCKS: Final = f"""
+CREATE TRIGGER block_moves_tail AFTER INSERT ON block BEGIN
+    UPDATE stream_state SET
+        tail = new.end_seq,
+        last_timestamp = new.last_timestamp,
+        written_ms = new.stored_ms,
+        kept_until_ms = max(kept_until_ms, ifnull(new.expires_ms, {2**63 - 1})),
+        stored_bytes = stored_bytes + new.metered_bytes
+    WHERE stream_id = new.stream_id;
+END;
+"""
+"""What of a stream's state its newest block tells. A group of plain appends is one statement thanks to this, and that
+one statement is a transaction by itself: the GIL is handed over once, instead of for the begin, the blocks, the states
+and the commit."""
 
 _USAGE_TABLES: Final = """
 CREATE TABLE usage_minute (
@@ -156,6 +172,7 @@ CREATE TABLE access_token (
     info            BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+    + _STATE_FOLLOWS_BLOCKS
     + _USAGE_TABLES
 )
 
@@ -166,7 +183,8 @@ UPDATE stream_state SET stored_bytes = found.total
     FROM (SELECT stream_id, sum(metered_bytes) AS total FROM block GROUP BY stream_id) AS found
     WHERE found.stream_id = stream_state.stream_id;
 """
-    + _USAGE_TABLES
+    + _USAGE_TABLES,
+    2: _STATE_FOLLOWS_BLOCKS,
 }
 """From each older version to the next."""
 

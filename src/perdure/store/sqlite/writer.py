@@ -334,8 +334,9 @@ class Writer:
 
     def _transact(self, items: list[_Item], group: Group) -> Committed:
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        self._cache.validate(connection.data_version())
+        self._cache.begin(unchanged=self._turnstile.announce())
+        if not all(isinstance(item, _Append) for item in items):
+            connection.execute("BEGIN IMMEDIATE")
         self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, _Append)})
         outcomes: list[_Outcome] = []
         ended: dict[Lane, PerdureError] = {}
@@ -355,10 +356,15 @@ class Writer:
             else:
                 outcome = self._run_job(item, group)
             outcomes.append((item.future, outcome))  # type: ignore[arg-type]  # invariant
-        group.flush()
-        group.sync()
-        connection.execute("COMMIT")
-        self._cache.committed(connection.data_version())
+        if group.is_one_insert and not connection.in_transaction:
+            group.sync()
+            group.insert_alone()
+        else:
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+            group.flush()
+            group.sync()
+            connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
         return Committed(outcomes, group)
