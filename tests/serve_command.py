@@ -15,13 +15,15 @@ import httpx
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
-COMMAND: Final = (sys.executable, "-m", "perdure", "serve")
+COMMAND: Final = (sys.executable, "-P", "-m", "perdure", "serve")
+"""-P, as for the command that is installed: what is in the current directory is not imported."""
 
 
 class ServeCommand:
     """A server over one data directory. Entering it waits for the banner; leaving it ends all of its processes."""
 
-    def __init__(self, data: Path | str, *options: str, **environment: str) -> None:
+    def __init__(self, data: Path | str, *options: str, cwd: Path | None = None, **environment: str) -> None:
+        self._cwd = cwd
         self._arguments = ("--data", str(data), "--port", "0", *options)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
         self._environment |= environment
@@ -51,6 +53,7 @@ class ServeCommand:
             *self._arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            cwd=self._cwd,
             env=self._environment,
         )
         self._reading = asyncio.create_task(self._read_log())
@@ -119,7 +122,7 @@ class ServeCommand:
 
 async def run_to_end(*options: str, **environment: str) -> tuple[int, str]:
     """Run the command until it ends by itself; gives its exit status and what it said on the standard error."""
-    command = ServeCommand("unused", **environment)
+    command = ServeCommand("unused", cwd=None, **environment)
     process = await asyncio.create_subprocess_exec(
         *COMMAND, *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=command._environment
     )

@@ -40,6 +40,13 @@ async def test_it_tells_how_to_reach_it_and_is_healthy(tmp_path: Path) -> None:
         assert "export S2_ACCESS_TOKEN=" in server.banner
 
 
+async def test_files_of_the_current_directory_are_not_taken_for_modules(tmp_path: Path) -> None:
+    (tmp_path / "secrets.py").write_text("raise SystemExit('a file of the user was imported')")
+    async with ServeCommand("data", cwd=tmp_path) as server, server.client() as http:
+        assert (await http.get("/health")).status_code == 200
+    assert (tmp_path / "data").is_dir()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     async with ServeCommand(tmp_path / "data", "--workers", "2") as server:

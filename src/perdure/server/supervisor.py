@@ -147,7 +147,8 @@ class Supervisor:
         name = f"{slot.number}.{self._started}"
         environment = {key: value for key, value in os.environ.items() if key != ROOT_TOKEN_VARIABLE}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "perdure.server.worker"),
+            # Without -P, a file in the current directory that is named like a module would be imported in its place.
+            *(sys.executable, "-P", "-m", "perdure.server.worker"),
             stdin=PIPE,
             stdout=PIPE,
             pass_fds=(self._listener.fileno(), self._scorekeeper.descriptor),
