@@ -27,6 +27,7 @@ class Samples:
     def __init__(self, values: Iterable[float] = ()) -> None:
         self._values = list(values)
         self.add = self._values.append
+        self.clear = self._values.clear
 
     def __len__(self) -> int:
         return len(self._values)

@@ -20,6 +20,13 @@ def numbered(number: int, size: int) -> bytes:
     return number.to_bytes(_NUMBER, "big") + _PAD[: size - _NUMBER]
 
 
+def text(number: int, size: int) -> bytes:
+    """A body of `size` bytes that begins with `number` and is UTF-8: mostly ASCII, as most text in JSON is."""
+    line = f'{number} an answer that streams, word by word, with “quotes”, a café and "escapes" in it\n'.encode()
+    whole = (line * (size // len(line) + 1))[:size]
+    return whole.decode(errors="ignore").encode().ljust(size)
+
+
 def number_of(body: bytes) -> int:
     return int.from_bytes(body[:_NUMBER], "big")
 

@@ -85,20 +85,31 @@ class Repeating(asyncio.Protocol):
 
 
 class Frames(asyncio.Protocol):
-    """The answer to a session over HTTP/1.1, frame by frame."""
+    """The answer to a session over HTTP/1.1, frame by frame.
 
-    def __init__(self, on_frame: Callable[[bytes], None]) -> None:
+    `on_lost` hears of a connection that ended before `close` was called, by whichever side: without that, who waits for
+    a frame would wait for ever.
+    """
+
+    def __init__(self, on_frame: Callable[[bytes], None], on_lost: Callable[[Exception], None]) -> None:
         self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._closed = False
         self._decoder = FrameDecoder()
         self._buffer = bytearray()
         self._in_body = False
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended.add_done_callback(_look)
         self._writable = asyncio.Event()
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+
+    def close(self) -> None:
+        self._closed = True
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -115,6 +126,11 @@ class Frames(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
+        if self._in_body and not buffer:
+            line = data.find(b"\r\n", 0, 16)
+            if line > 0 and int(data[:line], 16) == len(data) - line - 4 > 0:
+                self._take(data[line + 2 : -2])  # one chunk came alone and whole, as it mostly does while following
+                return
         buffer += data
         if not self._in_body:
             end = buffer.find(_HEAD_END)
@@ -139,15 +155,28 @@ class Frames(asyncio.Protocol):
                 if not self.ended.done():
                     self.ended.set_result(None)
                 return
-            for frame in self._decoder.feed(chunk):
-                check(not frame.is_terminal, f"the session failed: {frame.payload!r}" if frame.is_terminal else "")
-                self._on_frame(frame.message())
+            self._take(chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        for frame in self._decoder.feed(chunk):
+            check(not frame.is_terminal, f"the session failed: {frame.payload!r}" if frame.is_terminal else "")
+            self._on_frame(frame.payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = exc or ConnectionError("the server closed the connection")
+        self._writable.set()
         for future in (self.opened, self.ended):
             if not future.done():
                 future.set_exception(error)
+        if not self._closed:
+            self._closed = True
+            self._on_lost(error)
+
+
+def _look(future: asyncio.Future[None]) -> None:
+    """Nobody waits for the end of a session that goes on until its client leaves."""
+    if not future.cancelled():
+        future.exception()
 
 
 def append_frame(records: list[AppendRecord]) -> bytes:

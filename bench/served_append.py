@@ -64,19 +64,22 @@ async def _unary(run: Run, server: Served) -> list[Row]:
     ]
 
 
-class _Session:
+class AppendSession:
     """One s2s append session over HTTP/1.1 that counts its acks."""
 
     def __init__(self) -> None:
         self.acked = 0
+        self._lost: Exception | None = None
         self._moved = asyncio.Event()
         self.frames: Frames
 
     @classmethod
-    async def open(cls, server: Served, stream: str) -> _Session:
+    async def open(cls, server: Served, stream: str) -> AppendSession:
         session = cls()
         loop = asyncio.get_running_loop()
-        _, session.frames = await loop.create_connection(lambda: Frames(session._on_ack), server.host, server.port)
+        _, session.frames = await loop.create_connection(
+            lambda: Frames(session._on_ack, session._on_lost), server.host, server.port
+        )
         fields = [("content-type", "s2s/proto"), ("transfer-encoding", "chunked")]
         session.frames.transport.write(head("POST", records_path(stream), fields))
         await session.frames.opened
@@ -86,21 +89,27 @@ class _Session:
         self.acked += 1
         self._moved.set()
 
+    def _on_lost(self, error: Exception) -> None:
+        self._lost = error
+        self._moved.set()
+
     async def wait_acked(self, count: int) -> None:
         while self.acked < count:
+            if self._lost is not None:
+                raise self._lost
             self._moved.clear()
             await self._moved.wait()
 
     async def close(self) -> None:
         self.frames.end_body()
         await self.frames.ended
-        self.frames.transport.close()
+        self.frames.close()
 
 
 async def stream_batches(server: Served, stream: str, frame: bytes, batches: int) -> float:
     """Seconds for so many equal batches on one session, with a bounded number of bytes in flight."""
     window = max(2, IN_FLIGHT_BYTES // len(frame))
-    session = await _Session.open(server, stream)
+    session = await AppendSession.open(server, stream)
     started = time.perf_counter()
     for sent in range(batches):
         await session.wait_acked(sent + 1 - window)
@@ -149,7 +158,7 @@ async def _sessions(run: Run, server: Served) -> list[Row]:
 
 
 async def _lone_batch(run: Run, server: Served) -> Row:
-    session, samples = await _Session.open(server, "session-lone"), Samples()
+    session, samples = await AppendSession.open(server, "session-lone"), Samples()
     frame = append_frame([AppendRecord(numbered(0, KIB))])
     for sent in range(run.pick(3000, 300)):
         with samples.timed():

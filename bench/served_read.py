@@ -4,115 +4,204 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import socket
 import time
-from functools import partial
+from collections.abc import Callable
 
 import uvloop
 
 from perdure import AppendRecord
 
 from .measure import Rates, Samples
-from .payload import KIB, LARGEST_BODY, MIB, numbered
-from .raw_http import Frames, Repeating, append_frame, head, records_path, unary_append
+from .payload import KIB, LARGEST_BODY, MIB, numbered, text
+from .raw_http import Frames, append_frame, head, records_path
 from .scenario import Row, Run, alone, at_least, at_most, check
 from .served import Served, served
-from .served_append import stream_batches
+from .served_append import AppendSession, stream_batches
 
 IDLE_SECONDS = 10.0
-_EVENT = re.compile(rb"id: (\d+),(\d+),(\d+)\n")
+HEARTBEAT_BYTES = 256
+"""A frame is longer if it has a record."""
+_EVENT_ID = re.compile(rb"\nid: \d+,(\d+),\d+\n")
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_ID_BYTES = 64
+"""What an event's id takes at most with the line ends around it."""
 
 
-def _drain(server: Served, request: bytes) -> tuple[int, bytes, float]:
-    """Send a request and count the bytes of its answer to the end: their number, the last of them, seconds."""
+def _drain(server: Served, request: bytes, look: Callable[[bytes], None] | None = None) -> tuple[int, bytes, float]:
+    """Send a request and count the bytes of its answer to the end: their number, the last of them, seconds.
+
+    `look` is shown all of them in overlapping slices.
+    """
     buffer, size, last = bytearray(MIB), 0, b""
     with socket.create_connection((server.host, server.port)) as connection:
         started = time.perf_counter()
         connection.sendall(request)
-        while True:
+        while not last.endswith(_LAST_CHUNK):
             got = connection.recv_into(buffer)
             if not got:
                 break
             size += got
-            last = (last + buffer[max(0, got - 4096) : got])[-4096:]
-            if last.endswith(b"\r\n0\r\n\r\n"):
-                break
+            if look is not None:
+                look(last + buffer[:got])
+            last = (last + buffer[max(0, got - _ID_BYTES) : got])[-_ID_BYTES:]
         return size, last, time.perf_counter() - started
 
 
-async def _catch_up(run: Run, server: Served) -> list[Row]:
-    mebibytes = run.pick(1024, 64)
-    run.progress(f"writing {mebibytes} MiB")
-    await stream_batches(server, "large", append_frame([AppendRecord(numbered(0, LARGEST_BODY))]), mebibytes)
-    small = run.pick(200_000, 20_000)
-    await stream_batches(
-        server, "small", append_frame([AppendRecord(numbered(n, KIB)) for n in range(100)]), small // 100
-    )
-    rates, records = Rates(), Rates()
-    s2s = head("GET", records_path("large", "seq_num=0&wait=0"), [("content-type", "s2s/proto")])
-    sse = head(
-        "GET", records_path("small", "seq_num=0&wait=0"), [("accept", "text/event-stream"), ("s2-format", "base64")]
-    )
-    for number in range(run.pick(5, 2)):
-        run.progress(f"catch-up: round {number + 1}")
-        size, _, seconds = await asyncio.to_thread(_drain, server, s2s)
-        check(size > mebibytes * MIB, f"{mebibytes} MiB were written, {size} bytes came")
-        rates.add(mebibytes / seconds)
-        _, last, seconds = await asyncio.to_thread(_drain, server, sse)
-        ids = _EVENT.findall(last)
-        check(b"[DONE]" in last, "the events ended early")
-        check(not ids or int(ids[-1][1]) == small, "records are missing among the events")
-        records.add(small / seconds)
-    return [
-        Row("server: catch-up over s2s, 1 MiB batches", rates.median, "MiB/s", at_least(600), rates.spread()),
-        Row(
-            "server: catch-up over SSE, records of 1 KB",
-            records.median,
-            "records/s",
-            at_least(60_000),
-            records.spread(),
-        ),
-    ]
+class _EventCount:
+    """How many records the events of an answer have brought, as their ids tell."""
+
+    def __init__(self) -> None:
+        self.records = 0
+
+    def look(self, piece: bytes) -> None:
+        ids = _EVENT_ID.findall(piece)
+        if ids:
+            self.records = int(ids[-1])
+
+
+class _Measured:
+    """The rates of one kind of catch-up, and what the server used for it."""
+
+    def __init__(self) -> None:
+        self._rates = Rates()
+        self._cpu = 0.0
+        self._units = 0.0
+
+    async def add(self, server: Served, request: bytes, units: int) -> tuple[int, bytes]:
+        """Read once, `units` of whatever counts: the size of the answer, and its end."""
+        before = server.cpu_seconds()
+        size, last, seconds = await asyncio.to_thread(_drain, server, request)
+        self._cpu += server.cpu_seconds() - before
+        self._units += units
+        self._rates.add(units / seconds)
+        return size, last
+
+    def row(self, what: str, unit: str, least: float) -> Row:
+        used = (
+            f"{self._cpu / self._units * 1e6:.1f} µs of the server's CPU a {unit.partition('/')[0].removesuffix('s')}"
+        )
+        return Row(
+            f"server: catch-up over {what}",
+            self._rates.median,
+            unit,
+            at_least(least),
+            f"{self._rates.spread()}; {used}",
+        )
+
+
+async def _catch_up_s2s(run: Run, server: Served) -> list[Row]:
+    mebibytes, rows = run.pick(1024, 64), list[Row]()
+    for name, body_bytes, records in (("1 MiB", LARGEST_BODY, 1), ("100 KiB", KIB - 8, 100)):
+        stream = f"large-{records}"
+        run.progress(f"writing {mebibytes} MiB in batches of {name}")
+        frame = append_frame([AppendRecord(numbered(n, body_bytes)) for n in range(records)])
+        batches = mebibytes * MIB // ((body_bytes + 8) * records)
+        await stream_batches(server, stream, frame, batches)
+        request = head("GET", records_path(stream, "seq_num=0&wait=0"), [("content-type", "s2s/proto")])
+        measured = _Measured()
+        for number in range(run.pick(5, 2)):
+            run.progress(f"catch-up over s2s: round {number + 1}")
+            size, _ = await measured.add(server, request, mebibytes)
+            check(size > batches * records * body_bytes, f"{mebibytes} MiB were written, {size} bytes came")
+        rows.append(measured.row(f"s2s, batches of {name}", "MiB/s", 600))
+    return rows
+
+
+async def _catch_up_sse(run: Run, server: Served) -> list[Row]:
+    records, rows = run.pick(200_000, 20_000), list[Row]()
+    for form, body in (("raw", text), ("base64", numbered)):
+        stream = f"small-{form}"
+        run.progress(f"writing {records:,} records")
+        await stream_batches(
+            server, stream, append_frame([AppendRecord(body(n, KIB)) for n in range(100)]), records // 100
+        )
+        fields = [("accept", "text/event-stream"), ("s2-format", form)]
+        request = head("GET", records_path(stream, "seq_num=0&wait=0"), fields)
+        events = _EventCount()
+        await asyncio.to_thread(_drain, server, request, events.look)
+        check(events.records == records, f"{records} records were written, the events tell of {events.records}")
+        measured = _Measured()
+        for number in range(run.pick(5, 2)):
+            run.progress(f"catch-up over SSE: round {number + 1}")
+            _, last = await measured.add(server, request, records)
+            check(b"[DONE]" in last, "the events ended early")
+        rows.append(measured.row(f"SSE, records of 1 KB, {form}", "records/s", 60_000))
+    return rows
+
+
+class _Arrivals:
+    """One batch at a time on its way to many readers."""
+
+    def __init__(self, samples: Samples, readers: int) -> None:
+        self._samples = samples
+        self._readers = readers
+        self._missing = 0
+        self._sent_at = 0.0
+        self.all_there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def sent(self) -> None:
+        self._missing = self._readers
+        self.all_there = asyncio.get_running_loop().create_future()
+        self._sent_at = time.perf_counter()
+
+    def on_frame(self, payload: bytes) -> None:
+        if len(payload) > HEARTBEAT_BYTES:
+            self._samples.add(time.perf_counter() - self._sent_at)
+            self._missing -= 1
+            if not self._missing:
+                self.all_there.set_result(None)
+
+    def on_lost(self, error: Exception) -> None:
+        if not self.all_there.done():
+            self.all_there.set_exception(error)
 
 
 async def _followers(run: Run, server: Served, readers: int, limit: float) -> Row:
     """From sending an append to the frame at each reader, in one process and so on one clock."""
     loop = asyncio.get_running_loop()
-    stream, appends = f"followed-{readers}", run.pick(300 if readers == 1 else 60, 20)
-    sent_at: list[float] = []
+    stream, appends, warm_up = f"followed-{readers}", run.pick(500 if readers == 1 else 100, 20), 10
     samples = Samples()
-    arrived = asyncio.Semaphore(0)
-
-    def on_frame(message: bytes) -> None:
-        if len(message) > 256:  # not a heartbeat
-            samples.add(time.perf_counter() - sent_at[-1])
-            arrived.release()
-
+    arrivals = _Arrivals(samples, readers)
     request = head("GET", records_path(stream, "tail_offset=0&clamp=true"), [("content-type", "s2s/proto")])
+    run.progress(f"{readers} followers")
     clients: list[Frames] = []
     for _ in range(readers):
-        _, client = await loop.create_connection(lambda: Frames(on_frame), server.host, server.port)
+        _, client = await loop.create_connection(
+            lambda: Frames(arrivals.on_frame, arrivals.on_lost), server.host, server.port
+        )
         client.transport.write(request)
         clients.append(client)
     await asyncio.gather(*(client.opened for client in clients))
-    for _ in range(appends):
-        append = unary_append(stream, [AppendRecord(numbered(0, KIB))])
-        _, writer = await loop.create_connection(partial(Repeating, append, 1), server.host, server.port)
-        sent_at.append(time.perf_counter())
-        writer.start()
-        await writer.done
-        for _ in range(readers):
-            await arrived.acquire()
+    session = await AppendSession.open(server, stream)
+    frame, before = append_frame([AppendRecord(numbered(0, KIB))]), 0.0
+    for number in range(warm_up + appends):
+        if number == warm_up:
+            samples.clear()
+            before = server.cpu_seconds()
+        arrivals.sent()
+        await session.frames.send_chunk(frame)
+        await session.wait_acked(number + 1)
+        await arrivals.all_there
+    used = server.cpu_seconds() - before
+    await session.close()
     for client in clients:
-        client.transport.close()
+        client.close()
     who = "one reader" if readers == 1 else f"{readers:,} readers"
     return Row(
-        f"server: append to {who} over s2s, p50", samples.p50_ms, "ms", at_most(limit), f"p99 {samples.p99_ms:.1f} ms"
+        f"server: append to {who} over s2s, p50",
+        samples.p50_ms,
+        "ms",
+        at_most(limit),
+        f"p99 {samples.p99_ms:.1f} ms; {used / len(samples) * 1e6:.0f} µs of the server's CPU a delivery",
     )
 
 
 async def _idle(run: Run, server: Served) -> list[Row]:
     readers = run.pick(5000, 500)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    check(files > readers + 100, f"{readers} connections need as many open files; `ulimit -n` allows {files}")
     before = server.resident_bytes()
     request = head("GET", records_path("idle", "tail_offset=0"), [("accept", "text/event-stream")])
     run.progress(f"{readers} idle readers")
@@ -141,7 +230,7 @@ async def run(run: Run) -> list[Row]:
     def on_fast_loop() -> list[Row]:
         async def body() -> list[Row]:
             with served(run.store("served-read")) as server:
-                rows = await _catch_up(run, server)
+                rows = [*await _catch_up_s2s(run, server), *await _catch_up_sse(run, server)]
             with served(run.store("served-follow")) as server:
                 rows.append(await _followers(run, server, 1, 2))
                 rows.append(await _followers(run, server, run.pick(1000, 100), 20))
