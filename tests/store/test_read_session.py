@@ -12,10 +12,12 @@ from perdure.model.positions import ReadStart, SeqNum, StreamPosition, TailOffse
 from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
-from perdure.store.engine import Engine
+from perdure.store.engine import BlockRange, Engine
 from perdure.store.hub import MAILBOX_BLOCKS
 from perdure.store.read_session import ReadSession
+from tests.store.clock import Clock
 from tests.store.making import PATIENCE_SECONDS, batch, commands, delete_stream, make_stream
+from tests.store.memory_engine import MemoryDisk, MemoryEngine
 from tests.store.stores import Store, opened
 
 BEGINNING = SeqNum(0)
@@ -412,3 +414,28 @@ async def test_a_session_that_cannot_start_follows_nothing(engine: Engine) -> No
     with pytest.raises(StreamNotFound):
         await ReadSession.open(engine, StreamId(987_654), ReadRequest.of(SeqNum(0)))
     assert engine.hub.followed() == set()
+
+
+class NotingEngine(MemoryEngine):
+    """Notes how many blocks each look at the store took."""
+
+    taken: list[int]
+
+    async def read_blocks(self, stream: StreamId, start_seq: int, *, max_records: int, max_bytes: int) -> BlockRange:
+        found = await super().read_blocks(stream, start_seq, max_records=max_records, max_bytes=max_bytes)
+        self.taken.append(len(found.blocks))
+        return found
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, None), (None, 3 * 9)])
+async def test_no_more_is_read_than_the_limits_let_out(count: int | None, size: int | None) -> None:
+    engine = await NotingEngine.open(MemoryDisk(), Clock())
+    assert isinstance(engine, NotingEngine)
+    engine.taken = []
+    stream = await make_stream(engine)
+    for _ in range(20):
+        await engine.append(stream, batch("a"))
+    async with reading(engine, stream, SeqNum(5), count=count, size=size) as session:
+        assert await records_until_end(session) == [5, 6, 7]
+    assert engine.taken == [3]
+    await engine.aclose()

@@ -154,7 +154,10 @@ class ReadSession:
             self._mailbox.clear()  # the read sees all of it
         try:
             found = await self._engine.read_blocks(
-                self._stream, self._cursor, max_records=MAX_READ_RECORDS, max_bytes=MAX_READ_BYTES
+                self._stream,
+                self._cursor,
+                max_records=self._budget.records_left(MAX_READ_RECORDS),
+                max_bytes=self._budget.bytes_left(MAX_READ_BYTES),
             )
         except (NotFound, StreamDeletionPending):
             self._ending = Unavailable("the stream was deleted while it was read")

@@ -108,6 +108,14 @@ class Budget:
         self.taken_bytes: int = 0
         """Metered bytes handed out so far."""
 
+    def records_left(self, most: int) -> int:
+        """How many records may still be handed out, `most` at the most."""
+        return most if self._count is None else min(most, self._count)
+
+    def bytes_left(self, most: int) -> int:
+        """How many metered bytes may still be handed out, `most` at the most."""
+        return most if self._bytes is None else min(most, self._bytes)
+
     def take_whole(self, block: Block) -> bool:
         """Whether the whole block fits the limits; if so it counts as handed out."""
         count, size = block.end_seq - block.start_seq, block.metered_bytes
