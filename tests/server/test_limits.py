@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from perdure.server.admission import Admission
 from perdure.server.context import ServerSettings
 from perdure.server.limits import MIN_INFLIGHT_APPEND_BYTES, ServerLimits
+from perdure.server.request import SMALL_BODY_BYTES
 from perdure.server.sessions import RETRY_AFTER_MS
+from perdure.wire.compression import Compression, compress
 from tests.server.h2_peer import H2Peer, connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
 from tests.server.running import BASIN, Running, Serve
@@ -111,6 +114,48 @@ async def test_appends_beyond_the_budget_wait_their_turn(serve: Serve) -> None:
             acks, terminal = acks_and_end(await session.rest())
             await sending
             assert (len(acks), terminal) == (10, None)
+
+
+def large_append(coding: str | None) -> tuple[bytes, dict[str, str]]:
+    body = json.dumps({"records": [{"body": "x" * 700_000}]}).encode()
+    fields = {"content-type": "application/json"}
+    if coding is None:
+        return body, fields
+    packed = compress(body, Compression(coding))
+    assert len(packed) < SMALL_BODY_BYTES
+    return packed, {**fields, "content-encoding": coding}
+
+
+@pytest.mark.parametrize("coding", [None, "gzip", "zstd"])
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_large_bodies_wait_in_their_clients_until_there_is_room(
+    serve: Serve, coding: str | None, leaves: bool
+) -> None:
+    async with serve(limited(max_inflight_append_bytes=MIN_INFLIGHT_APPEND_BYTES)) as server:
+        await prepare(server)
+        first, _ = large_append(None)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"host: h\r\ns2-basin: {BASIN}\r\ncontent-type: application/json\r\ncontent-length: {len(first)}\r\n"
+        writer.write(f"POST {RECORDS} HTTP/1.1\r\n{head}\r\n".encode() + first[:300_000])
+        await writer.drain()
+        async with server.in_basin() as http, server.in_basin() as other:
+            while server.app.intake.statistics().in_flight_bytes == 0:
+                assert (await other.get("/health")).status_code == 200
+            body, fields = large_append(coding)
+            second = asyncio.create_task(http.post(RECORDS, content=body, headers=fields))
+            while server.app.intake.statistics().waiting == 0:
+                answer = await other.post(RECORDS, json={"records": [{"body": "small"}]})
+                assert answer.status_code == 200, "small ones pass"
+            assert not second.done()
+            if leaves:
+                writer.transport.abort()
+            else:
+                writer.write(first[300_000:])
+                assert b"200 OK" in await reader.readline()
+            assert (await second).status_code == 200
+            while server.app.intake.statistics().in_flight_bytes:
+                assert (await other.get("/health")).status_code == 200
+        writer.close()
 
 
 @pytest.mark.parametrize("kind", ["s2s/proto", "text/event-stream"])

@@ -49,6 +49,8 @@ class ServerApp:
         self._settings = context.settings
         self._max_header_bytes = context.settings.limits.max_header_bytes
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
+        self.intake: Admission = Admission(context.settings.limits.max_inflight_append_bytes)
+        """The room for large bodies."""
         self._body_clock = BodyClock(context.settings.limits.body_timeout_secs)
         self._draining = False
         self._answered = context.telemetry.answered
@@ -62,7 +64,7 @@ class ServerApp:
         if scope["type"] != "http":
             return
         begun = perf_counter()
-        request = Request(scope, receive, self._settings.limits, self._body_clock)
+        request = Request(scope, receive, self._settings.limits, self._body_clock, self.intake)
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
         self.activity.begun(request)
         try:
@@ -84,6 +86,7 @@ class ServerApp:
                     logger.exception("a session on %s %r failed", request.method, scope["raw_path"])
                     raise
         finally:
+            request.let_go()
             self.activity.ended(request)
 
     async def _answer(self, request: Request, scope: Scope) -> Response | Session:

@@ -36,7 +36,10 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """Names and values of one request's header fields, its path and its query, all together."""
 
     max_inflight_append_bytes: int = 128 * 1024 * 1024
-    """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it."""
+    """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it.
+
+    As much again is taken in of large bodies before it is known what is in them.
+    """
 
     max_sessions: int = 20_000
     """Append and read sessions (SSE included) and reads that wait, at a time; the next is told to come back (429)."""

@@ -8,6 +8,7 @@ from typing import Final
 from ..errors import BadRequest, PerdureError, RequestTimeout
 from ..wire import headers
 from ..wire.compression import Compression, decompress
+from .admission import Admission
 from .asgi import Receive, Scope
 from .body_clock import BodyClock
 from .limits import ServerLimits
@@ -20,6 +21,10 @@ _CODINGS: Final = {
     b"gzip": Compression.GZIP,
     b"zstd": Compression.ZSTD,
 }
+
+
+SMALL_BODY_BYTES: Final = 64 * 1024
+"""A body up to this size is taken in without more ado: it takes little more than the connection that it comes on."""
 
 
 class ClientGone(Exception):
@@ -44,6 +49,8 @@ class Request:
     __slots__ = (
         "_clock",
         "_headers",
+        "_held",
+        "_intake",
         "_raw_query",
         "basin",
         "client",
@@ -57,12 +64,16 @@ class Request:
 
     store: ServedStore
 
-    def __init__(self, scope: Scope, receive: Receive, limits: ServerLimits, clock: BodyClock) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, limits: ServerLimits, clock: BodyClock, intake: Admission
+    ) -> None:
         pairs: list[tuple[bytes, bytes]] = scope["headers"]
         fields = dict(pairs)
         if len(fields) != len(pairs):
             fields = _joined(pairs)
         self._clock = clock
+        self._intake = intake
+        self._held = 0
         self._headers: dict[bytes, bytes] = fields
         self._raw_query: bytes = scope["query_string"]
         self.receive: Receive = receive
@@ -91,6 +102,7 @@ class Request:
     async def body(self, code: str) -> bytes:
         """The whole body, decompressed; `code` is that of the error for one that is too large or damaged.
 
+        A large one is taken in when there is room for it; until then it waits in its client.
         Raises `BadRequest`, `RequestTimeout`, `UnknownCoding`, `ClientGone`.
         """
         coding = self._coding()
@@ -112,6 +124,15 @@ class Request:
                 parts.append(part)
                 if not message.get("more_body", False):
                     break
+                if size > SMALL_BODY_BYTES and not self._held:
+                    expected = self._expected()
+                    if not self._intake.take_nowait(expected):
+                        late = clock.end(task)  # this wait is ours, and costs the client none of its time
+                        if late:
+                            break
+                        await self._intake.take(expected)
+                        task = clock.begin()
+                    self._held = expected
         except asyncio.CancelledError:
             late = clock.end(task)
             if not late:
@@ -123,7 +144,27 @@ class Request:
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if coding is Compression.NONE:
             return body
-        return decompress(body, coding, limit=limit, code=code)
+        unpacked = decompress(body, coding, limit=limit, code=code)
+        size = len(unpacked)
+        if size > SMALL_BODY_BYTES:
+            self.let_go()
+            if not self._intake.take_nowait(size):
+                del unpacked  # to unpack it again takes less than to keep it
+                await self._intake.take(size)
+                unpacked = decompress(body, coding, limit=limit, code=code)
+            self._held = size
+        return unpacked
+
+    def let_go(self) -> None:
+        """The body is not needed any more. Idempotent."""
+        if self._held:
+            self._intake.release(self._held)
+            self._held = 0
+
+    def _expected(self) -> int:
+        """How large the body will be at most."""
+        said, limit = self._headers.get(headers.CONTENT_LENGTH, b""), self.limits.max_body_bytes
+        return min(int(said), limit) if said.isdigit() else limit
 
     def _coding(self) -> Compression:
         name = self._headers.get(headers.CONTENT_ENCODING)
