@@ -90,13 +90,16 @@ class H2Stream:
 class H2Peer:
     """One connection, from `connected`. With `reading` False it takes nothing of what the server sends."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, window: int = WINDOW_BYTES) -> None:
+        self._window = window
         self._reader = reader
         self._writer = writer
         self.h2: h2.connection.H2Connection = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         )
         self.closed: bool = False
+        self.acknowledging: bool = True
+        """Whether what was taken makes room for more; if not, the server soon has no window left."""
         self.settings: dict[int, int] = {}
         """What the server's SETTINGS said."""
         self._streams: dict[int, H2Stream] = {}
@@ -106,7 +109,7 @@ class H2Peer:
 
     async def start(self) -> None:
         self.h2.local_settings = h2.settings.Settings(
-            client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES}
+            client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: self._window}
         )
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(WINDOW_BYTES)
@@ -183,7 +186,7 @@ class H2Peer:
             stream.fields = {str(name): str(value) for name, value in event.headers or ()}
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data or b""
-            if event.flow_controlled_length:
+            if event.flow_controlled_length and self.acknowledging:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, stream.id)
         elif isinstance(event, h2.events.StreamEnded):
             stream.ended = True
@@ -192,10 +195,10 @@ class H2Peer:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[H2Peer]:
-    """A connection to the server on `port`, which is closed at the end."""
+async def connected(port: int, *, window: int = WINDOW_BYTES) -> AsyncIterator[H2Peer]:
+    """A connection to the server on `port`, which is closed at the end; `window` is that of each stream, in bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    peer = H2Peer(reader, writer)
+    peer = H2Peer(reader, writer, window)
     running = asyncio.create_task(peer.run())
     try:
         await peer.start()

@@ -17,6 +17,7 @@ from perdure.server.context import ServerSettings
 from perdure.server.endpoints import OPERATIONS
 from perdure.server.telemetry import Telemetry
 from perdure.store.engine import Engine
+from perdure.store.read_session import HEARTBEAT_SECS
 from perdure.store.service import DEFAULT_LOCATION, StreamStore
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.usage_recorder import UsageRecorder
@@ -66,6 +67,8 @@ async def running(
     tls: serving.TlsFiles | None = None,
     location: str = DEFAULT_LOCATION,
     root_token: str | None = None,
+    heartbeat_secs: tuple[float, float] = HEARTBEAT_SECS,
+    kind: type[StreamStore] = StreamStore,
 ) -> AsyncIterator[Running]:
     """Open a store on the directory `path`, serve it, and stop and close both at the end."""
     settings = settings or ServerSettings()
@@ -73,7 +76,7 @@ async def running(
     engine = await SqliteEngine.open(path, observer=telemetry)
     try:
         recorder = UsageRecorder(engine.usage)
-        store = StreamStore(engine, recorder, location=location)
+        store = kind(engine, recorder, location=location, heartbeat_secs=heartbeat_secs)
         app = create_app(
             store,
             settings,

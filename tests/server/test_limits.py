@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.errors import UsageError
+from perdure.model.batches import AppendAck, AppendInput
 from perdure.server.admission import Admission
 from perdure.server.context import ServerSettings
 from perdure.server.limits import MIN_INFLIGHT_APPEND_BYTES, ServerLimits
 from perdure.server.request import SMALL_BODY_BYTES
 from perdure.server.sessions import RETRY_AFTER_MS
+from perdure.store.service import Appender, StreamStore
 from perdure.wire.compression import Compression, compress
+from perdure.wire.protobuf import decode_append_ack
 from tests.server.h2_peer import H2Peer, connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
-from tests.server.running import BASIN, Running, Serve
+from tests.server.running import BASIN, Running, Serve, running
 
 
 def limited(**limits: float) -> ServerSettings:
@@ -174,6 +180,83 @@ async def test_reader_that_takes_nothing_is_given_up(serve: Serve, kind: str) ->
         async with connected(server.port) as peer:
             await accepted(peer)  # the one place is free again
         writer.close()
+
+
+class HeldAppender:
+    """An append session whose acks wait until they are released; the batches are stored at once."""
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+        self._held: list[tuple[asyncio.Future[AppendAck], asyncio.Future[AppendAck]]] = []
+        self.submitted: asyncio.Semaphore = asyncio.Semaphore(0)
+        """Released once for each batch."""
+        self.most_in_flight: int = 0
+
+    def submit(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
+        ack: asyncio.Future[AppendAck] = asyncio.get_running_loop().create_future()
+        self._held.append((self._appender.submit(batch), ack))
+        self.most_in_flight = max(self.most_in_flight, len(self._held))
+        self.submitted.release()
+        return ack
+
+    async def release(self) -> None:
+        """Let the oldest ack go."""
+        stored, ack = self._held.pop(0)
+        ack.set_result(await stored)
+
+
+class HoldingStore(StreamStore):
+    """The store, but for its append sessions, of which `appenders` has each."""
+
+    appenders: ClassVar[list[HeldAppender]] = []
+
+    async def open_append_session(self, *args: Any) -> Any:  # the signature is that of the method it stands for
+        self.appenders.append(HeldAppender(await super().open_append_session(*args)))
+        return self.appenders[-1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "body", "most"),
+    [
+        ({"max_pending_batches": 3}, "x", 3),
+        ({"max_pending_bytes": 1024 * 1024}, "x" * 400_000, 2),
+    ],
+)
+async def test_a_session_has_so_much_in_flight_and_no_more(
+    tmp_path: Path, limits: dict[str, float], body: str, most: int
+) -> None:
+    async with running(tmp_path / "data", limited(**limits), kind=HoldingStore) as server:
+        await prepare(server)
+        async with connected(server.port) as peer:
+            session = await open_append(peer)
+            await session.head()
+            appender = HoldingStore.appenders.pop()
+            sending = asyncio.create_task(session.send(frames(*[batch(body)] * 10), end=True))
+            for _ in range(most):
+                await appender.submitted.acquire()
+            for number in range(10):
+                await appender.release()
+                assert decode_append_ack((await session.frame())[1:]).start.seq_num == number
+                if number + most < 10:
+                    await appender.submitted.acquire()  # there is room for one more
+            assert await session.rest() == b""
+            await sending
+            assert appender.most_in_flight == most
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_pending_batches", 0),
+        ("max_pending_bytes", 1024 * 1024 - 1),
+        ("last_batch_secs", -0.1),
+        ("stall_timeout_secs", 0),
+        ("drain_secs", float("nan")),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name} must"):
+        limited(**{name: value})
 
 
 async def test_every_session_may_have_a_connection_of_its_own(server: Running) -> None:

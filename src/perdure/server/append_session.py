@@ -94,13 +94,9 @@ class AppendSession:
             await self._send_head(channel)
             self._slot.attach(self)
             reading = asyncio.create_task(self._take_in(channel.receive), name="append-session-input")
-            await self._send_acks(channel.send)
-            if not self._gone:
-                # The client may be in the middle of a batch; it reads the end only if we let it finish, or reset.
-                async with asyncio.timeout(self._limits.linger_secs):
-                    await asyncio.wait((reading,))
+            await self._send_acks(channel.send)  # what the client still sends is granian's to take, or to reset
         except TimeoutError:
-            pass  # nothing was taken for long, or the client goes on sending: either way this is over
+            pass  # the client took nothing for so long that it counts as gone
         finally:
             self._closed = self._gone = True
             self._room.set()

@@ -21,6 +21,18 @@ from .sessions import Slot
 logger: Final = logging.getLogger("perdure.server")
 
 
+PIECE_BYTES: Final = 128 * 1024
+"""What is sent at a time: the time that a client has is for each piece, so one that is slow takes something in it.
+
+A whole batch of a megabyte takes a client on a poor line longer than it takes another one to be given up.
+"""
+
+
+def pieces(body: bytes) -> list[bytes]:
+    """`body` in the pieces in which it is sent, at least one."""
+    return [body[at : at + PIECE_BYTES] for at in range(0, max(len(body), 1), PIECE_BYTES)]
+
+
 class ReadForm(Protocol):
     """How the steps of a read look on the wire, for one session."""
 
@@ -111,5 +123,12 @@ class DeliveringSession:
             await channel.send({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _send_body(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        if len(body) > PIECE_BYTES:
+            *first, body = pieces(body)
+            for piece in first:
+                await self._send_piece(send, piece, more=True)
+        await self._send_piece(send, body, more=more)
+
+    async def _send_piece(self, send: Send, body: bytes, *, more: bool) -> None:
         async with asyncio.timeout(self._stall_secs):
             await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -59,14 +59,14 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     max_pending_bytes: int = 16 * MAX_BATCH_BYTES
     """Metered bytes of one append session in flight: a single writer should not hold the whole budget of the server."""
 
-    linger_secs: float = 2.0
-    """How long the input of an append session that has ended is still read, so that its client gets to see the end."""
-
     last_batch_secs: float = 0.4
     """How long an append session that ends because the server stops waits for one more batch, to end as the answer."""
 
     stall_timeout_secs: float = 60.0
-    """How long a session's client may take nothing of what is sent to it; then its connection is closed."""
+    """How long a session's client may take nothing of what is sent to it; then the session ends without a clean end.
+
+    Over HTTP/1.1 its connection is closed. Over HTTP/2 the stream is reset once the client takes what is on its way.
+    """
 
     header_timeout_secs: float = 30.0
     """How long a connection may take for its first request to begin, and for the head of any other on HTTP/1.1.
@@ -101,7 +101,7 @@ _RANGES: Final = (
     (("max_streams_per_connection",), MIN_STREAMS_PER_CONNECTION, MAX_COUNT),
     (("max_pending_batches", "max_sessions", "max_sessions_per_connection"), 1, MAX_COUNT),
     (("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs", "idle_timeout_secs"), 0.001, MAX_SECS),
-    (("linger_secs", "last_batch_secs", "drain_secs"), 0, MAX_SECS),
+    (("last_batch_secs", "drain_secs"), 0, MAX_SECS),
 )
 
 DEFAULT_LIMITS: Final = ServerLimits()

@@ -25,6 +25,13 @@ from .limits import DEFAULT_LIMITS, MAX_HEAD_BYTES, ServerLimits
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a crowd of clients comes back at once after a restart."""
 
+UNSENT_BYTES: Final = 128 * 1024
+"""What the system holds of a connection's output beyond what is under way to the client.
+
+Left to itself it holds megabytes for each client that is slow, and asks for more only when a third of that has left: by
+then a client may count as gone that takes what it can.
+"""
+
 SPARE_CONNECTIONS: Final = 4096
 """Connections that may be open at a time beside those of sessions; more wait to be accepted."""
 
@@ -79,6 +86,8 @@ def listen(host: str, port: int) -> socket.socket:
         # Connections inherit it. Without, what is sent right behind a session's head waits until its client has
         # acknowledged the head, and that may take the 40 ms of a delayed ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS; what is accepted inherits it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)

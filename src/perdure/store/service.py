@@ -8,6 +8,7 @@ the basin says so, unary reads get their caps. What it leaves to others: how byt
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, Provis
 from . import access_tokens, catalogue, ciphers
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
-from .read_session import ReadSession
+from .read_session import HEARTBEAT_SECS, ReadSession
 from .sealing import Seal
 from .usage import ACCOUNT, Counters
 from .usage_metrics import UsageMetrics
@@ -103,7 +104,8 @@ class StreamStore:
     """The store's operations. It owns nothing: whoever opened the engine closes it.
 
     With `usage`, what is done is counted there. Without, nothing is, and the metrics tell what others counted.
-    `location` is the name of the one place where everything is kept.
+    `location` is the name of the one place where everything is kept. A silent read session sends a heartbeat after a
+    random gap within `heartbeat_secs`.
     """
 
     def __init__(
@@ -114,12 +116,14 @@ class StreamStore:
         now: Callable[[], datetime] = _utc_now,
         known_streams: int = KNOWN_STREAMS,
         location: str = DEFAULT_LOCATION,
+        heartbeat_secs: tuple[float, float] = HEARTBEAT_SECS,
     ) -> None:
         self._engine = engine
         self._location = LocationInfo(check_location_name(location), is_private=True)
         self._metrics = UsageMetrics(engine, usage, lambda: now().timestamp())
         self._counters = None if usage is None else usage.counters
         self._now = now
+        self._heartbeat_secs = heartbeat_secs
         self._known_bound = known_streams
         self._known: OrderedDict[tuple[str, str], StreamEntry] = OrderedDict()
         self._ciphers: set[Cipher] = set()
@@ -325,7 +329,14 @@ class StreamStore:
     async def _read_session(self, entry: StreamEntry, request: ReadRequest, key: EncryptionKey | None) -> ReadSession:
         meter = None if self._counters is None else partial(self._counters.handed_out, entry.basin)
         seal = await self._seal(entry, key)
-        return await ReadSession.open(self._engine, entry.stream_id, request, seal=seal, meter=meter)
+        return await ReadSession.open(
+            self._engine,
+            entry.stream_id,
+            request,
+            seal=seal,
+            meter=meter,
+            heartbeat_gap=lambda: random.uniform(*self._heartbeat_secs),
+        )
 
     async def read(
         self,
