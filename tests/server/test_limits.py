@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h2.settings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from perdure.errors import UsageError
 from perdure.model.batches import AppendAck, AppendInput
 from perdure.server.admission import Admission
 from perdure.server.context import ServerSettings
-from perdure.server.limits import MIN_INFLIGHT_APPEND_BYTES, ServerLimits
+from perdure.server.limits import MAX_HEAD_BYTES, MIN_INFLIGHT_APPEND_BYTES, ServerLimits
 from perdure.server.request import SMALL_BODY_BYTES
 from perdure.server.sessions import RETRY_AFTER_MS
 from perdure.store.service import Appender, StreamStore
@@ -24,7 +25,7 @@ from perdure.wire.compression import Compression, compress
 from perdure.wire.protobuf import decode_append_ack
 from tests.server.h2_peer import H2Peer, connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
-from tests.server.running import BASIN, Running, Serve, running
+from tests.server.running import BASIN, CLIENT_TIMEOUT_SECS, Running, Serve, running
 
 
 def limited(**limits: float) -> ServerSettings:
@@ -257,6 +258,44 @@ async def test_a_session_has_so_much_in_flight_and_no_more(
 def test_limits_that_make_no_sense_are_refused(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name} must"):
         limited(**{name: value})
+
+
+async def test_a_connection_is_told_how_many_streams_it_may_have(serve: Serve) -> None:
+    async with serve(limited(max_streams_per_connection=123)) as server, connected(server.port) as peer:
+        assert await (await peer.open("GET", "/health", end=True)).head() == 200
+        assert peer.settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] == 123
+
+
+async def test_the_rest_of_a_session_that_failed_is_not_read_for_long(serve: Serve) -> None:
+    async with serve(limited(linger_secs=0.2)) as server:
+        await prepare(server)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"host: h\r\ns2-basin: {BASIN}\r\ncontent-type: s2s/proto\r\ntransfer-encoding: chunked\r\n"
+        writer.write(f"POST {RECORDS} HTTP/1.1\r\n{head}\r\n".encode() + b"4\r\n\0\0\0\0\r\n")
+        async with asyncio.timeout(CLIENT_TIMEOUT_SECS):
+            answered = await reader.read()  # until the server closes the connection: the request itself never ends
+        assert b"bad_frame" in answered
+        writer.close()
+
+
+async def test_a_head_without_end_is_given_up(serve: Serve) -> None:
+    """The application's own limit, which `test_transport` has, is for heads that come to their end."""
+    async with serve(limited(header_timeout_secs=600)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /health HTTP/1.1\r\nhost: h\r\n")
+        sent = 0
+        try:
+            while not reader.at_eof() and sent < 4 * MAX_HEAD_BYTES:
+                writer.write(b"x-%d: %s\r\n" % (sent, b"x" * 8192))
+                await writer.drain()
+                sent += 8192
+            answered = await reader.read()
+        except ConnectionError:
+            answered = b""
+        assert answered == b"" or b" 431 " in answered or b" 400 " in answered
+        async with connected(server.port) as peer:
+            assert await (await peer.open("GET", "/health", end=True)).head() == 200
+        writer.close()
 
 
 async def test_every_session_may_have_a_connection_of_its_own(server: Running) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -63,21 +65,35 @@ async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> No
     assert sum("has ended" in line for line in server.log) == 2
 
 
+@asynccontextmanager
+async def a_request_that_never_ends(server: ServeCommand) -> AsyncIterator[None]:
+    """Its body does not come. It has begun when this is entered, since the server asks for the body."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /v1/streams/s/records HTTP/1.1\r\nhost: h\r\ns2-basin: some-basin\r\n"
+        b"content-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n"
+    )
+    try:
+        assert b"100" in await reader.readline()
+        yield
+    finally:
+        writer.transport.abort()
+
+
 async def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
-    async with ServeCommand(tmp_path / "data", "--drain-secs", "3600") as server:
-        # A request whose body never comes keeps the worker from ending.
-        host, port = server.url.removeprefix("http://").split(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(
-            b"POST /v1/streams/s/records HTTP/1.1\r\nhost: h\r\ns2-basin: some-basin\r\n"
-            b"content-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n"
-        )
-        try:
-            server.send(signal.SIGTERM)
-            await server.wait_for_log("drains")
-            assert await server.stop() == 1
-        finally:
-            writer.transport.abort()
+    options = ("--drain-secs", "3600", "--body-timeout-secs", "3600")
+    async with ServeCommand(tmp_path / "data", *options) as server, a_request_that_never_ends(server):
+        server.send(signal.SIGTERM)
+        await server.wait_for_log("drains")
+        assert await server.stop() == 1
+
+
+async def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
+    options = ("--drain-secs", "0.2", "--body-timeout-secs", "3600")
+    async with ServeCommand(tmp_path / "data", *options) as server, a_request_that_never_ends(server):
+        assert await server.stop() == 0
+    assert any("requests still ran after 0.2 s and are cut" in line for line in server.log)
 
 
 async def test_no_worker_is_left_before_all_new_ones_serve(tmp_path: Path) -> None:
