@@ -22,12 +22,12 @@ from .access import AccessControl, RootToken
 from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
-from .body_clock import BodyClock
 from .context import Context, ServerSettings
 from .endpoints import ENDPOINTS, OPERATIONS, Endpoint
 from .idle_connections import Activity
 from .instruments import CLIENT_GONE
 from .live_forms import LiveForms
+from .patience import PatienceClock
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
 from .routes import Match, Routes, WrongMethod
@@ -51,7 +51,7 @@ class ServerApp:
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
         self.intake: Admission = Admission(context.settings.limits.max_inflight_append_bytes)
         """The room for large bodies."""
-        self._body_clock = BodyClock(context.settings.limits.body_timeout_secs)
+        self._body_clock = PatienceClock(context.settings.limits.body_timeout_secs)
         self._draining = False
         self._answered = context.telemetry.answered
         self.activity: Activity = Activity()
@@ -199,6 +199,7 @@ def create_app(
                 observer=telemetry,
             ),
             live_forms=LiveForms(),
+            stalls=PatienceClock(limits.stall_timeout_secs),
             telemetry=telemetry,
         )
     )

@@ -9,6 +9,7 @@ from .access import AccessControl
 from .admission import Admission
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .live_forms import LiveForms
+from .patience import PatienceClock
 from .sessions import Sessions
 from .telemetry import Telemetry
 
@@ -29,6 +30,7 @@ class Context(Struct, frozen=True, kw_only=True):
     """The server's parts, as handlers need them.
 
     `store` is for what is nobody's in particular, such as health; on behalf of a client, use `Request.store`.
+    `stalls`: how long the client of a session may take nothing of what is sent to it.
     """
 
     store: StreamStore
@@ -37,4 +39,5 @@ class Context(Struct, frozen=True, kw_only=True):
     admission: Admission
     sessions: Sessions
     live_forms: LiveForms
+    stalls: PatienceClock
     telemetry: Telemetry

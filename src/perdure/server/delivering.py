@@ -14,6 +14,7 @@ from ..errors import PerdureError, ServerDraining
 from ..store.reading import Delivery
 from ..wire import headers
 from .asgi import Receive, Send
+from .patience import PatienceClock
 from .response import Channel
 from .served_store import ServedReadSession
 from .sessions import Slot
@@ -57,11 +58,11 @@ class ReadForm(Protocol):
 class DeliveringSession:
     """A read in progress: `run` hands out what comes until the read ends, fails, or nobody is left to read."""
 
-    def __init__(self, read: ServedReadSession, form: ReadForm, slot: Slot, *, stall_secs: float) -> None:
+    def __init__(self, read: ServedReadSession, form: ReadForm, slot: Slot, *, stalls: PatienceClock) -> None:
         self._read = read
         self._form = form
         self._slot = slot
-        self._stall_secs = stall_secs
+        self._stalls = stalls
         self._gone = False
         self._draining = False
 
@@ -118,17 +119,12 @@ class DeliveringSession:
 
     async def _send_head(self, channel: Channel) -> None:
         fields = [*channel.common, (headers.CONTENT_TYPE, self._form.content_type), *headers.UNBUFFERED]
-        async with asyncio.timeout(self._stall_secs):
-            await channel.send({"type": "http.response.start", "status": 200, "headers": fields})
-            await channel.send({"type": "http.response.body", "body": b"", "more_body": True})
+        await self._stalls.wait(channel.send({"type": "http.response.start", "status": 200, "headers": fields}))
+        await self._send_body(channel.send, b"")
 
     async def _send_body(self, send: Send, body: bytes, *, more: bool = True) -> None:
         if len(body) > PIECE_BYTES:
             *first, body = pieces(body)
             for piece in first:
-                await self._send_piece(send, piece, more=True)
-        await self._send_piece(send, body, more=more)
-
-    async def _send_piece(self, send: Send, body: bytes, *, more: bool) -> None:
-        async with asyncio.timeout(self._stall_secs):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
+                await self._stalls.wait(send({"type": "http.response.body", "body": piece, "more_body": True}))
+        await self._stalls.wait(send({"type": "http.response.body", "body": body, "more_body": more}))

@@ -41,12 +41,22 @@ class LiveForms:
         self._max_bytes = max_bytes
         self._size = 0
         self._entries: OrderedDict[tuple[int, Hashable], _Entry] = OrderedDict()
+        self._latest: tuple[bytes | None, Hashable, LiveForm] = (None, None, LiveForm(b""))
+        """The form that was given last, and for what: mostly, the next follower wants the same."""
 
     def get(self, delivery: Delivery, kind: Hashable, make: Callable[[Delivery], LiveForm]) -> LiveForm:
         """The form of `delivery`; kept only for a whole batch that came live, since others come to one reader."""
         if delivery.tail is None or len(delivery.blocks) != 1:
             return make(delivery)
         block = delivery.blocks[0]
+        latest, of_kind, form = self._latest
+        if latest is block and of_kind is kind:
+            return form
+        form = self._find(delivery, block, kind, make)
+        self._latest = block, kind, form
+        return form
+
+    def _find(self, delivery: Delivery, block: bytes, kind: Hashable, make: Callable[[Delivery], LiveForm]) -> LiveForm:
         key = (id(block), kind)
         entry = self._entries.get(key)
         if entry is not None:

@@ -30,7 +30,7 @@ async def open_session(
         slot.close()
         raise
     form = FramedRead(session_coding(request.header(headers.ACCEPT_ENCODING)), context.live_forms)
-    return DeliveringSession(read, form, slot, stall_secs=request.limits.stall_timeout_secs)
+    return DeliveringSession(read, form, slot, stalls=context.stalls)
 
 
 class FramedRead:

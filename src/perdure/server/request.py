@@ -10,8 +10,8 @@ from ..wire import headers
 from ..wire.compression import Compression, decompress
 from .admission import Admission
 from .asgi import Receive, Scope
-from .body_clock import BodyClock
 from .limits import ServerLimits
+from .patience import PatienceClock
 from .query import Query
 from .served_store import ServedStore
 
@@ -65,7 +65,7 @@ class Request:
     store: ServedStore
 
     def __init__(
-        self, scope: Scope, receive: Receive, limits: ServerLimits, clock: BodyClock, intake: Admission
+        self, scope: Scope, receive: Receive, limits: ServerLimits, clock: PatienceClock, intake: Admission
     ) -> None:
         pairs: list[tuple[bytes, bytes]] = scope["headers"]
         fields = dict(pairs)

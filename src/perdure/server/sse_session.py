@@ -43,9 +43,7 @@ async def open_session(
     except BaseException:
         slot.close()
         raise
-    return DeliveringSession(
-        read, EventRead(form, context.live_forms), slot, stall_secs=request.limits.stall_timeout_secs
-    )
+    return DeliveringSession(read, EventRead(form, context.live_forms), slot, stalls=context.stalls)
 
 
 class EventRead:

@@ -26,7 +26,7 @@ CLOCK_SECS: Final = 0.001
 class Mailbox:
     """One follower's view of a stream, from `Hub.follow`; use it as a context manager."""
 
-    __slots__ = ("_alarm", "_blocks", "_due", "_hub", "_look", "_waiter", "stream_id")
+    __slots__ = ("_alarm", "_alarm_at", "_blocks", "_due", "_hub", "_look", "_waiter", "stream_id")
 
     def __init__(self, hub: Hub, stream_id: StreamId) -> None:
         self._hub = hub
@@ -37,9 +37,10 @@ class Mailbox:
         self._due = 0.0
         """When `wait` is over, by the clock of the loop."""
         self._alarm: asyncio.TimerHandle | None = None
-        """Rings when `wait` may be over. A block that comes before leaves it: to set it each time costs more than to
-        find, once in a while, that it is too early.
+        """Rings at `_alarm_at`, when `wait` may be over. A block that comes before leaves it: to set it each time costs
+        more than to find, once in a while, that it is too early.
         """
+        self._alarm_at = 0.0
 
     def __enter__(self) -> Mailbox:
         self._hub.add(self)
@@ -94,7 +95,7 @@ class Mailbox:
             self._due = inf
         else:
             self._due = loop.time() + max(timeout, 0)
-            if self._alarm is None or self._alarm.when() > self._due:
+            if self._alarm is None or self._alarm_at > self._due:
                 self._set_alarm(loop)
         try:
             await waiter
@@ -106,6 +107,7 @@ class Mailbox:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = loop.call_at(self._due, self._ring, loop)
+        self._alarm_at = self._due
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None

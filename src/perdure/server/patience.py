@@ -1,18 +1,23 @@
-"""How long bodies may take to arrive, for all requests of one server with one timer.
+"""How long clients may take for a step, such as to send a body or to take what is sent, for all with one timer.
 
-A timer for each request (`asyncio.timeout`) costs a tenth of what a small append costs in all; here a request that is
-in time costs two accesses to a dictionary. Every body has the same time, so they come due in the order of their begin.
+A timer for each (`asyncio.timeout`) costs a tenth of what a small append costs in all, and more of what a delivery to
+a follower costs; here a client that is in time costs two accesses to a dictionary. All that one clock watches have the
+same time, so they come due in the order of their begin.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-class BodyClock:
-    """Cancels the tasks that read a body for longer than `secs`; only for use on one event loop.
+class PatienceClock:
+    """Cancels the tasks whose step takes longer than `secs`; only for use on one event loop.
 
-    Each `begin` is followed by one `end` of the same task, whatever happens between.
+    A task is in one step of a clock at a time: each `begin` is followed by one `end`, whatever happens between.
     """
 
     def __init__(self, secs: float) -> None:
@@ -32,7 +37,7 @@ class BodyClock:
         return task
 
     def end(self, task: asyncio.Task[object]) -> bool:
-        """The task reads no more; tells whether it was cancelled by this clock, and by nobody else.
+        """The step is over; tells whether it was cancelled by this clock, and by nobody else.
 
         If so, the task has to go on as if it had not been cancelled.
         """
@@ -41,6 +46,18 @@ class BodyClock:
             return False
         self._late.discard(task)
         return task.uncancel() == 0
+
+    async def wait(self, step: Awaitable[T]) -> T:
+        """What `step` gives, as one step of the current task. Raises `TimeoutError` when it takes too long."""
+        task = self.begin()
+        try:
+            return await step
+        except asyncio.CancelledError:
+            if self.end(task):
+                raise TimeoutError from None
+            raise
+        finally:
+            self.end(task)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
