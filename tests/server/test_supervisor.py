@@ -14,8 +14,10 @@ import httpx
 
 from perdure.server.supervisor import MAX_PAUSE_SECS, restart_pause
 from tests.serve_command import ServeCommand
+from tests.server.h2_peer import connected
+from tests.server.recording import STREAM, acks_and_end, batch, batches_and_end, frames, open_append, open_read
+from tests.server.running import BASIN
 
-BASIN = "test-basin"
 CLIENTS = 4
 
 
@@ -164,6 +166,25 @@ async def test_live_readers_are_told_to_go_when_the_server_stops(tmp_path: Path)
             server.send(signal.SIGTERM)
             said = "".join([text async for text in answer.aiter_text()])
         assert "server_draining" in said
+        assert await server.wait() == 0
+
+
+async def test_sessions_are_heard_out_before_their_connection_ends(tmp_path: Path) -> None:
+    """What closes a connection of HTTP/2 costs clients like this one everything that they read together with it."""
+    init = tmp_path / "init.json"
+    init.write_text(json.dumps({"basins": [{"name": BASIN, "streams": [{"name": STREAM}]}]}))
+    async with ServeCommand(tmp_path / "data", "--init-file", str(init)) as server:
+        async with connected(int(server.url.rpartition(":")[2])) as peer:
+            reading = await open_read(peer, "seq_num=0&clamp=true")
+            await reading.frame()
+            writing = [await open_append(peer) for _ in range(50)]
+            for session in writing:
+                await session.send(frames(batch("x")))
+                await session.frame()
+            server.send(signal.SIGTERM)
+            ends = [acks_and_end(await session.rest())[1] for session in writing]
+            ends.append(batches_and_end(await reading.rest())[1])
+            assert all(end is not None and b"server_draining" in end.body for end in ends)
         assert await server.wait() == 0
 
 
