@@ -34,7 +34,7 @@ class TestRanges:
             (5, 5),
             (0, 30 * DAY),
             (int(NOW) - 3600, int(NOW)),
-            (int(NOW), int(NOW) + 600),
+            (int(NOW), int(NOW) + MAX_METRICS_AHEAD_SECS),
         ],
     )
     def test_a_sane_range_is_taken_as_it_is(self, start: int, end: int) -> None:
@@ -47,7 +47,8 @@ class TestRanges:
             (0, None, "`end` is missing"),
             (None, None, "`start` is missing"),
             (3600, 3599, "must not be after"),
-            (int(NOW), int(NOW) + 601, "less than 600 seconds in the future"),
+            (int(NOW), int(NOW) + MAX_METRICS_AHEAD_SECS + 1, "less than 540 seconds in the future"),
+            (int(NOW - 50), int(NOW - 50) + 600, "less than 540 seconds in the future"),
             (0, 30 * DAY + 1, "at most 30 days"),
             (0, 40 * DAY, "at most 30 days"),
             (2**32 - 1, 2**32 - 1, "in the future"),
