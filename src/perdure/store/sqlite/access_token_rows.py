@@ -12,7 +12,7 @@ import msgspec
 
 from ...model.access_tokens import AccessTokenInfo
 from ..access_tokens import AccessTokenEntry, is_forgettable
-from .writer import WriteContext
+from .write_items import WriteContext
 
 _Row: TypeAlias = tuple[bytes, bytes]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry
 from . import catalogue_rows as rows
 from .schema import saturated
-from .writer import WriteContext
+from .write_items import WriteContext
 
 
 def change_basin(name: str, decide: Callable[[BasinEntry | None], BasinChange], context: WriteContext) -> BasinChange:

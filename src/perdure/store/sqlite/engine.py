@@ -40,7 +40,8 @@ from .segments import LARGE_BYTES
 from .sweeper import Sweeper
 from .usage_book import SqliteUsageBook
 from .watcher import Watcher
-from .writer import Committed, WriteContext, Writer
+from .write_items import Committed, WriteContext
+from .writer import Writer
 
 logger: Final = logging.getLogger("perdure.store")
 

@@ -21,7 +21,7 @@ from .catalogue_rows import decode_stream_config
 from .locks import FileLock
 from .schema import MAX_I64, saturated
 from .usage_rows import remember_activity
-from .writer import WriteContext
+from .write_items import WriteContext
 
 T = TypeVar("T")
 

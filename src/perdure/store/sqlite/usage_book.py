@@ -16,7 +16,7 @@ import apsw
 from ..catalogue import StreamId
 from ..usage import StorageHistory, UsageCount, UsagePoint
 from . import usage_rows as rows
-from .writer import WriteContext
+from .write_items import WriteContext
 
 T = TypeVar("T")
 

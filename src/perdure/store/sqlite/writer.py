@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
@@ -22,13 +22,13 @@ from ...errors import PerdureError, StorageFailed, StorageFull, Unavailable
 from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
-from ..sequencing import Block
 from .checkpoint import Checkpointer
 from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
 from .locks import Turnstile
 from .schema import keep_log_on_close
-from .segments import SegmentDirectory, SegmentFailed, SegmentWriter
+from .segments import SegmentFailed, SegmentWriter
+from .write_items import Append, Committed, Item, Job, Outcome, Stop, WriteContext
 
 T = TypeVar("T")
 
@@ -43,68 +43,6 @@ TURN_SECONDS: Final = 10.0
 
 CLOSE_SECONDS: Final = 30.0
 """How long `close` waits for the thread; only a stopped process that holds the turnstile makes it longer."""
-
-
-class _Append:
-    __slots__ = ("batch", "future", "lane", "stream_id")
-
-    def __init__(
-        self, stream_id: StreamId, batch: AppendInput, lane: Lane | None, future: asyncio.Future[AppendAck]
-    ) -> None:
-        self.stream_id = stream_id
-        self.batch = batch
-        self.lane = lane
-        self.future = future
-
-
-class _Job(Generic[T]):
-    __slots__ = ("future", "run")
-
-    def __init__(self, run: Callable[[WriteContext], T], future: asyncio.Future[T]) -> None:
-        self.run = run
-        self.future = future
-
-
-class _Stop:
-    """The end of the queue."""
-
-
-class WriteContext:
-    """What a job may use: the connection inside the transaction, the group, and the time."""
-
-    def __init__(
-        self, connection: apsw.Connection, group: Group, cache: StateCache, segments: SegmentDirectory, now_ms: int
-    ) -> None:
-        self.connection = connection
-        self.segments = segments
-        self.group = group
-        self.now_ms = now_ms
-        self._cache = cache
-
-    def forget(self, stream_id: StreamId) -> None:
-        """The job changed this stream's rows by itself: what the writer remembers of it is stale."""
-        self._cache.forget(stream_id)
-
-
-_Item: TypeAlias = "_Append | _Job[object]"
-_Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
-
-
-class Committed:
-    """What a group made durable, handed to the event loop in one piece."""
-
-    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "seconds", "sweep")
-
-    def __init__(self, outcomes: list[_Outcome], group: Group) -> None:
-        self.outcomes: list[_Outcome] = outcomes
-        self.blocks: list[tuple[StreamId, Block]] = group.blocks
-        self.deleted: list[StreamId] = group.deleted
-        self.resized: set[StreamId] = group.resized
-        self.first_commit_id: int | None = group.first_commit_id
-        self.last_commit_id: int = group.last_commit_id
-        self.sweep: bool = group.sweep
-        self.seconds: float | None = None
-        """How long the group took, its turn included; None for one that failed."""
 
 
 class Writer:
@@ -137,11 +75,11 @@ class Writer:
         self._on_commit = on_commit
         self._on_stop = on_stop
         self._cache = StateCache()
-        self._queue: queue.SimpleQueue[_Item | _Stop] = queue.SimpleQueue()
-        self._unqueued: list[_Item] = []
+        self._queue: queue.SimpleQueue[Item | Stop] = queue.SimpleQueue()
+        self._unqueued: list[Item] = []
         self._failure: PerdureError | None = None
         self._closing = False
-        self._in_hand: list[_Item] = []
+        self._in_hand: list[Item] = []
         self._waiting = False
         self._turns = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -152,16 +90,16 @@ class Writer:
 
     def append(self, stream_id: StreamId, batch: AppendInput, lane: Lane | None) -> asyncio.Future[AppendAck]:
         future: asyncio.Future[AppendAck] = self._loop.create_future()
-        self._enqueue(_Append(stream_id, batch, lane, future), future)
+        self._enqueue(Append(stream_id, batch, lane, future), future)
         return future
 
     def submit(self, run: Callable[[WriteContext], T]) -> asyncio.Future[T]:
         """Run a job inside a transaction; what it raises is its answer and undoes what it did."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._enqueue(_Job(run, future), future)  # type: ignore[arg-type]  # futures are invariant; the item only carries it
+        self._enqueue(Job(run, future), future)  # type: ignore[arg-type]  # futures are invariant; the item only carries it
         return future
 
-    def _enqueue(self, item: _Item, future: asyncio.Future[T]) -> None:
+    def _enqueue(self, item: Item, future: asyncio.Future[T]) -> None:
         if self._closing:
             future.set_exception(Unavailable("the store is closed"))
             return
@@ -183,7 +121,7 @@ class Writer:
         if not self._closing:
             self._closing = True
             self._queue_all()
-            self._queue.put(_Stop())
+            self._queue.put(Stop())
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
         ended = not self._thread.is_alive()
@@ -230,18 +168,18 @@ class Writer:
         self._queue_all()
         while not self._queue.empty():
             item = self._queue.get_nowait()
-            if isinstance(item, _Stop):
+            if isinstance(item, Stop):
                 stop = True
             else:
                 items.append(item)
         if stop:
-            self._queue.put(_Stop())
+            self._queue.put(Stop())
         failure = Unavailable(
             f"another process has kept the turn to write for over {TURN_SECONDS:.0f} s; it may be stopped"
         )
         logger.error("%d calls are refused: %s", len(items), failure)
         for item in items:
-            if isinstance(item, _Append) and item.lane is not None:
+            if isinstance(item, Append) and item.lane is not None:
                 item.lane.failure = item.lane.failure or failure
             if not item.future.done():
                 item.future.set_exception(copy.copy(failure))
@@ -257,14 +195,14 @@ class Writer:
             if not stopping and self._checkpointer.due():
                 self._finish_checkpoint()
 
-    def _take(self) -> tuple[list[_Item], bool]:
+    def _take(self) -> tuple[list[Item], bool]:
         """Wait for an item, then take what else is there, within the bounds of a group."""
-        items: list[_Item] = []
+        items: list[Item] = []
         size = 0
         item = self._queue.get()  # no time-out: `close` puts a stop
-        while not isinstance(item, _Stop):
+        while not isinstance(item, Stop):
             items.append(item)
-            if isinstance(item, _Append):
+            if isinstance(item, Append):
                 size += item.batch.metered_bytes
             if len(items) >= MAX_GROUP_ITEMS or size >= MAX_GROUP_BYTES:
                 return items, False
@@ -274,7 +212,7 @@ class Writer:
                 return items, False
         return items, True
 
-    def _commit(self, items: list[_Item]) -> None:
+    def _commit(self, items: list[Item]) -> None:
         failure = self._failure
         if failure is None:
             group = Group(self._connection, self._cache, self._segments)
@@ -300,7 +238,7 @@ class Writer:
         except RuntimeError:
             logger.warning("the event loop was closed before the store; %d answers are lost", len(items))
 
-    def _in_turn(self, items: list[_Item], group: Group) -> Committed:
+    def _in_turn(self, items: list[Item], group: Group) -> Committed:
         self._in_hand = items
         self._take_turn()
         try:
@@ -332,24 +270,24 @@ class Writer:
             self._waiting = False
         self._turns += 1
 
-    def _transact(self, items: list[_Item], group: Group) -> Committed:
+    def _transact(self, items: list[Item], group: Group) -> Committed:
         connection = self._connection
         self._cache.begin(unchanged=self._turnstile.announce())
-        if not all(isinstance(item, _Append) for item in items):
+        if not all(isinstance(item, Append) for item in items):
             connection.execute("BEGIN IMMEDIATE")
-        self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, _Append)})
-        outcomes: list[_Outcome] = []
+        self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, Append)})
+        outcomes: list[Outcome] = []
         ended: dict[Lane, PerdureError] = {}
         for item in items:
             outcome: object
-            lane = item.lane if isinstance(item, _Append) else None
+            lane = item.lane if isinstance(item, Append) else None
             if lane is None:
                 if item.future.done():
                     continue  # withdrawn, or told that its turn did not come
             elif (failure := lane.failure or ended.get(lane)) is not None:
                 outcomes.append((item.future, failure))  # type: ignore[arg-type]  # invariant
                 continue
-            if isinstance(item, _Append):
+            if isinstance(item, Append):
                 outcome = self._append(item, group)
                 if lane is not None and isinstance(outcome, PerdureError):
                     ended[lane] = outcome
@@ -369,7 +307,7 @@ class Writer:
             lane.failure = failure
         return Committed(outcomes, group)
 
-    def _append(self, item: _Append, group: Group) -> AppendAck | PerdureError:
+    def _append(self, item: Append, group: Group) -> AppendAck | PerdureError:
         try:
             return group.append(item.stream_id, item.batch, self._now_ms())
         except PerdureError as exc:
@@ -380,7 +318,7 @@ class Writer:
             logger.exception("a batch could not be sequenced")
             return StorageFailed(f"the batch could not be sequenced: {exc!r}")
 
-    def _run_job(self, job: _Job[object], group: Group) -> object:
+    def _run_job(self, job: Job[object], group: Group) -> object:
         mark = group.mark()
         self._connection.execute("SAVEPOINT job")
         try:
@@ -397,11 +335,11 @@ class Writer:
         self._connection.execute("RELEASE job")
         return outcome
 
-    def _refused(self, items: list[_Item], failure: PerdureError) -> Committed:
-        outcomes: list[_Outcome] = []
+    def _refused(self, items: list[Item], failure: PerdureError) -> Committed:
+        outcomes: list[Outcome] = []
         for item in items:
             told = copy.copy(failure)  # each caller raises its own, with its own traceback
-            if isinstance(item, _Append) and item.lane is not None:
+            if isinstance(item, Append) and item.lane is not None:
                 told = item.lane.failure = item.lane.failure or told
             outcomes.append((item.future, told))  # type: ignore[arg-type]  # invariant
         return Committed(outcomes, Group(self._connection, self._cache, self._segments))

@@ -1,0 +1,84 @@
+"""What waits for the writer, what it gives to a job, and what it answers after a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
+
+import apsw
+
+from ...model.batches import AppendAck, AppendInput
+from ..catalogue import StreamId
+from ..engine import Lane
+from ..sequencing import Block
+from .group import Group, StateCache
+from .segments import SegmentDirectory
+
+T = TypeVar("T")
+
+
+class Append:
+    """A batch for a stream, whose `future` gets the ack; those of one lane fail together."""
+
+    __slots__ = ("batch", "future", "lane", "stream_id")
+
+    def __init__(
+        self, stream_id: StreamId, batch: AppendInput, lane: Lane | None, future: asyncio.Future[AppendAck]
+    ) -> None:
+        self.stream_id: StreamId = stream_id
+        self.batch: AppendInput = batch
+        self.lane: Lane | None = lane
+        self.future: asyncio.Future[AppendAck] = future
+
+
+class Job(Generic[T]):
+    """A change of anything but records, run inside the transaction; what `run` gives or raises goes to `future`."""
+
+    __slots__ = ("future", "run")
+
+    def __init__(self, run: Callable[[WriteContext], T], future: asyncio.Future[T]) -> None:
+        self.run: Callable[[WriteContext], T] = run
+        self.future: asyncio.Future[T] = future
+
+
+class Stop:
+    """The end of the queue."""
+
+
+class WriteContext:
+    """What a job may use: the connection inside the transaction, the group, and the time."""
+
+    def __init__(
+        self, connection: apsw.Connection, group: Group, cache: StateCache, segments: SegmentDirectory, now_ms: int
+    ) -> None:
+        self.connection: apsw.Connection = connection
+        self.segments: SegmentDirectory = segments
+        self.group: Group = group
+        self.now_ms: int = now_ms
+        self._cache = cache
+
+    def forget(self, stream_id: StreamId) -> None:
+        """The job changed this stream's rows by itself: what the writer remembers of it is stale."""
+        self._cache.forget(stream_id)
+
+
+Item: TypeAlias = "Append | Job[object]"
+Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
+
+
+class Committed:
+    """What a group made durable, handed to the event loop in one piece."""
+
+    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "seconds", "sweep")
+
+    def __init__(self, outcomes: list[Outcome], group: Group) -> None:
+        self.outcomes: list[Outcome] = outcomes
+        self.blocks: list[tuple[StreamId, Block]] = group.blocks
+        self.deleted: list[StreamId] = group.deleted
+        self.resized: set[StreamId] = group.resized
+        self.first_commit_id: int | None = group.first_commit_id
+        self.last_commit_id: int = group.last_commit_id
+        self.sweep: bool = group.sweep
+        self.seconds: float | None = None
+        """How long the group took, its turn included; None for one that failed."""
