@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -25,7 +27,7 @@ def block(wanted: str) -> str:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
 
 
 async def test_the_quickstart_prints_what_it_says(tmp_path: Path) -> None:
@@ -77,13 +79,35 @@ async def _post_when_up(http: httpx.AsyncClient, body: dict[str, object]) -> htt
 async def test_the_server_starts_as_said_with_what_is_declared(tmp_path: Path) -> None:
     (declared,) = re.findall(r"^```json\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     (options,) = re.findall(r"^\$ perdure serve --data \./data (.*)$", README, re.MULTILINE)
-    (address,) = set(re.findall(r"S2_\w+_ENDPOINT=(\S+)", README))
-    assert address == f"http://127.0.0.1:{PORT}"
+    (exported,) = re.findall(r"^\$ export (S2_.*)$", README, re.MULTILINE)
+    address = f"http://127.0.0.1:{PORT}"
     (tmp_path / "init.json").write_text(declared)
     command = (*options.split(), "--init-file", str(tmp_path / "init.json"))
     async with ServeCommand(tmp_path / "data", *command) as server, server.client() as http:
         tail = await http.get("/v1/streams/greetings/records/tail", headers={"s2-basin": "my-first-basin"})
         assert tail.json()["tail"]["seq_num"] == 0
+        assert exported.count(address) == 2
+        variables = dict(pair.split("=", 1) for pair in exported.replace(address, server.url).split())
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", block("s2_sdk")), stdout=asyncio.subprocess.PIPE, env=os.environ | variables
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+        assert output == b"stored as record 0\n"
+
+
+async def test_a_token_is_issued_as_said(tmp_path: Path) -> None:
+    (call,) = re.findall(r"^\$ (curl .*?)^```$", README, re.DOTALL | re.MULTILINE)
+    words = shlex.split(call.replace("$PERDURE_ROOT_TOKEN", "root"))
+    path = words[1].removeprefix(f"http://127.0.0.1:{PORT}")
+    fields = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN="root") as server, server.client() as http:
+        issued = await http.post(path, headers=fields, content=words[words.index("-d") + 1])
+        assert issued.status_code == 201
+        token = {"authorization": f"Bearer {issued.json()['access_token']}", "s2-basin": "my-first-basin"}
+        assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
+        assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
+        assert (await http.get("/v1/basins", headers=token)).status_code == 403
 
 
 @pytest.mark.parametrize("command", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))

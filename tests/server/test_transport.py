@@ -268,6 +268,7 @@ async def test_a_failure_inside_is_logged_and_not_told(caplog: pytest.LogCapture
     answer = await _answer_over(Broken(), caplog)
     assert answer == (500, b'{"code":"storage","message":"the storage failed"}')
     assert "/secret/place" in caplog.text
+    assert "Traceback" not in caplog.text, "a full disk fails every append, and a trace of each would not help"
 
 
 async def _answer_over(store: object, caplog: pytest.LogCaptureFixture) -> tuple[int, bytes]:

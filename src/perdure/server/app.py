@@ -11,7 +11,7 @@ import logging
 from time import perf_counter
 from typing import Final
 
-from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining
+from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining, StorageFailed
 from ..store.service import StreamStore
 from ..wire import headers
 from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
@@ -95,7 +95,9 @@ class ServerApp:
         except PerdureError as exc:
             answer = error_response(exc)
             if answer.status == _INTERNAL:  # the client is told no more than that something failed
-                logger.error("answering %s %r failed", request.method, scope["raw_path"], exc_info=exc)
+                # A disk that is full fails every append, and says all in one line.
+                trace = None if isinstance(exc, StorageFailed) else exc
+                logger.error("answering %s %r failed: %s", request.method, scope["raw_path"], exc, exc_info=trace)
             return answer
         except UnknownCoding:
             return _UNSUPPORTED_CODING
