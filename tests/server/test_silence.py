@@ -194,11 +194,20 @@ async def test_a_reader_that_was_slow_gets_everything_from_the_store(tmp_path: P
     assert [taken.count(b"%d x" % number) for number in range(10, 40)] == [1] * 30
 
 
-@given(st.integers(0, 3), st.integers(-2, 2))
-def test_what_is_large_is_sent_in_pieces(whole: int, more: int) -> None:
-    body = bytes(max(whole * PIECE_BYTES + more, 0))
-    found = pieces(body)
-    assert b"".join(found) == body
+_sizes = st.builds(lambda whole, more: max(whole * PIECE_BYTES + more, 0), st.integers(0, 2), st.integers(-2, 2))
+
+
+@given(st.lists(_sizes, min_size=1, max_size=4))
+def test_what_is_large_is_sent_in_pieces(sizes: list[int]) -> None:
+    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
+    found = list(pieces(parts))
+    assert b"".join(found) == b"".join(parts)
     assert all(len(piece) == PIECE_BYTES for piece in found[:-1])
     assert len(found[-1]) <= PIECE_BYTES
-    assert found[-1] or not body
+    assert found[-1] or not any(parts)
+
+
+def test_what_is_one_small_part_is_sent_as_it_is() -> None:
+    part = b"a frame for many followers"
+    (found,) = pieces((part,))
+    assert found is part

@@ -21,9 +21,12 @@ MAX_FORM_BYTES: Final = 8 * 1024 * 1024
 
 
 class LiveForm(Struct, frozen=True, gc=False):
-    """One batch as it is sent. `advance` is its last sequence number, its records and their metered bytes."""
+    """One batch as it is sent, in parts that follow each other.
 
-    data: bytes
+    `advance` is its last sequence number, its records and their metered bytes.
+    """
+
+    parts: tuple[bytes, ...]
     advance: LastEventId = NOTHING_DELIVERED
 
 
@@ -31,6 +34,7 @@ class _Entry(Struct, frozen=True, gc=False):
     block: bytes
     """Held, so that its identity is not given to another object meanwhile."""
     form: LiveForm
+    size: int
 
 
 class LiveForms:
@@ -41,7 +45,7 @@ class LiveForms:
         self._max_bytes = max_bytes
         self._size = 0
         self._entries: OrderedDict[tuple[int, Hashable], _Entry] = OrderedDict()
-        self._latest: tuple[bytes | None, Hashable, LiveForm] = (None, None, LiveForm(b""))
+        self._latest: tuple[bytes | None, Hashable, LiveForm] = (None, None, LiveForm(()))
         """The form that was given last, and for what: mostly, the next follower wants the same."""
 
     def get(self, delivery: Delivery, kind: Hashable, make: Callable[[Delivery], LiveForm]) -> LiveForm:
@@ -62,9 +66,10 @@ class LiveForms:
         if entry is not None:
             return entry.form
         form = make(delivery)
-        self._entries[key] = _Entry(block, form)
-        self._size += len(block) + len(form.data)
+        size = len(block) + sum(map(len, form.parts))
+        self._entries[key] = _Entry(block, form, size)
+        self._size += size
         while len(self._entries) > self._max_forms or self._size > self._max_bytes:
             _, oldest = self._entries.popitem(last=False)
-            self._size -= len(oldest.block) + len(oldest.form.data)
+            self._size -= oldest.size
         return form

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..model.reads import ReadRequest
@@ -13,7 +15,7 @@ from ..wire.media import session_coding
 from ..wire.protobuf import encode_records, encode_tail
 from ..wire.s2s import MAX_PAYLOAD_BYTES, encode_frame, frame_header, with_advice
 from .context import Context
-from .delivering import DeliveringSession
+from .delivering import PIECE_BYTES, DeliveringSession
 from .live_forms import LiveForm, LiveForms
 from .request import Request
 from .sessions import SessionKind
@@ -47,9 +49,9 @@ class FramedRead:
     def content_type(self) -> bytes:
         return headers.S2S
 
-    def encode(self, delivery: Delivery) -> bytes:
-        data = self._live.get(delivery, self._coding, self._make).data
-        return with_advice(data) if self._advised else data
+    def encode(self, delivery: Delivery) -> Sequence[bytes]:
+        parts = self._live.get(delivery, self._coding, self._make).parts
+        return (with_advice(parts[0]), *parts[1:]) if self._advised else parts
 
     def advise(self) -> None:
         self._advised = True
@@ -70,7 +72,9 @@ class FramedRead:
         if size > MAX_PAYLOAD_BYTES:
             # Many tiny headers take twice their metered size as protobuf. One block always fits, and only a delivery
             # of one block has a tail, so nothing belongs together here that is sent apart.
-            return LiveForm(b"".join([encode_frame(part, self._coding) for part in parts]))
-        if self._coding is Compression.NONE:
-            return LiveForm(b"".join((frame_header(size), *parts)))
-        return LiveForm(encode_frame(b"".join(parts), self._coding))
+            return LiveForm(tuple([encode_frame(part, self._coding) for part in parts]))
+        if self._coding is not Compression.NONE:
+            return LiveForm((encode_frame(b"".join(parts), self._coding),))
+        if size <= PIECE_BYTES:  # put together once, and not for each follower
+            return LiveForm((b"".join((frame_header(size), *parts)),))
+        return LiveForm((frame_header(size), *parts))

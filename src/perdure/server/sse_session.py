@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
@@ -60,16 +61,16 @@ class EventRead:
     def content_type(self) -> bytes:
         return headers.EVENT_STREAM
 
-    def encode(self, delivery: Delivery) -> bytes:
+    def encode(self, delivery: Delivery) -> Sequence[bytes]:
         if delivery.is_heartbeat:
             assert delivery.tail is not None, "a delivery without records tells where the tail is"
-            return encode_ping(time.time_ns() // 1_000_000, delivery.tail)
+            return (encode_ping(time.time_ns() // 1_000_000, delivery.tail),)
         live = self._live.get(delivery, self._form, self._make)
         before, step = self._delivered, live.advance
         self._delivered = LastEventId(
             step.seq_num, before.count + step.count, before.metered_bytes + step.metered_bytes
         )
-        return frame_batch(live.data, self._delivered)
+        return frame_batch(live.parts, self._delivered)
 
     def advise(self) -> None:
         """Events have no word for it; the end of the session will say why it came."""
@@ -82,4 +83,4 @@ class EventRead:
 
     def _make(self, delivery: Delivery) -> LiveForm:
         batch = delivery.decoded()
-        return LiveForm(records_json.encode_read_batch(batch, self._form), NOTHING_DELIVERED.advanced(batch))
+        return LiveForm((records_json.encode_read_batch(batch, self._form),), NOTHING_DELIVERED.advanced(batch))

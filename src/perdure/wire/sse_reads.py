@@ -6,6 +6,7 @@ Lines end with LF only; JSON has no raw line break in it, so every event's data 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -90,12 +91,15 @@ class Done(Enum):
 
 def encode_batch(batch: ReadBatch, event_id: LastEventId, form: Format) -> bytes:
     """A batch that has records, with its id."""
-    return frame_batch(records_json.encode_read_batch(batch, form), event_id)
+    return b"".join(frame_batch((records_json.encode_read_batch(batch, form),), event_id))
 
 
-def frame_batch(data: bytes, event_id: LastEventId) -> bytes:
-    """The event of a batch that is JSON already: one batch goes to many readers, each with its own totals."""
-    return b"event: batch\nid: %b\ndata: %b\n\n" % (event_id.encode(), data)
+def frame_batch(data: Sequence[bytes], event_id: LastEventId) -> tuple[bytes, ...]:
+    """The event of a batch that is JSON already: one batch goes to many readers, each with its own totals.
+
+    In parts, as `data` is: what is large is not copied for each of them.
+    """
+    return (b"event: batch\nid: %b\ndata: " % event_id.encode(), *data, b"\n\n")
 
 
 def encode_ping(now_ms: int, tail: StreamPosition) -> bytes:
