@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 
 import pytest
@@ -11,6 +12,7 @@ from perdure.server import serving
 from perdure.server.context import ServerSettings
 from perdure.server.idle_connections import IdleConnections
 from perdure.server.limits import ServerLimits
+from tests.descriptors import no_descriptor_left
 from tests.server.h2_peer import connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
 from tests.server.running import BASIN, Running, Serve
@@ -110,6 +112,23 @@ async def test_who_has_asked_for_something_may_come_back_later(serve: Serve) -> 
         for _ in range(3):
             assert await (await peer.open("GET", "/health", end=True)).head() == 200
             await closed_after(server.port, b"")
+
+
+async def test_idle_connections_go_when_they_have_taken_all_descriptors(serve: Serve) -> None:
+    async with serve(timed(header_timeout_secs=SOON_SECS, idle_timeout_secs=LATE_SECS)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with no_descriptor_left():
+            async with asyncio.timeout(PATIENCE_SECS):
+                assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [(100, 50), (512, 256), (1024, 768), (1_048_576, 24_096), (resource.RLIM_INFINITY, 24_096)],
+)
+def test_the_store_has_descriptors_left_whatever_connections_there_are(descriptors: int, most: int) -> None:
+    assert serving.most_connections(ServerLimits(), descriptors) == most
 
 
 async def test_other_sockets_of_the_process_are_left_alone(server: Running) -> None:

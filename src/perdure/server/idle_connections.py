@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterable
@@ -88,14 +89,21 @@ class IdleConnections:
         self._known: dict[int, _Connection] = {}
         """By the number that the system gives each socket for as long as that is open."""
         activity.take()  # from now on it is told
+        # Copying a descriptor and opening a directory take one more, and where there is none left, idle connections may
+        # be the reason. So there is always a place for the copy.
+        self._nothing: int = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._copy: int = os.dup(self._nothing)
 
     async def watch(self) -> None:
-        """Look again and again."""
+        """Look again and again. To be called once."""
         pause = min(self._first_secs / _LOOKS, self._idle_secs / _LOOKS, _MAX_PAUSE_SECS)
-        while True:
-            await asyncio.sleep(pause)
-            descriptors = await asyncio.to_thread(os.listdir, _DESCRIPTORS)
-            await self._look(map(int, descriptors))
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                await self._look(await asyncio.to_thread(_open_descriptors))
+        finally:
+            os.close(self._copy)
+            os.close(self._nothing)
 
     async def _look(self, descriptors: Iterable[int]) -> None:
         busy = self._activity.take()
@@ -112,7 +120,7 @@ class IdleConnections:
             if found.peer in busy:
                 found.since, found.used = now, True
             elif now - found.since >= (self._idle_secs if found.used else self._first_secs):
-                _shut_down(descriptor, number)
+                self._shut_down(descriptor, number)
             if not count % _SLICE:
                 await asyncio.sleep(0)
 
@@ -130,6 +138,30 @@ class IdleConnections:
             return None
         return _Connection((str(peer[0]).partition("%")[0], int(peer[1])), now)
 
+    def _shut_down(self, descriptor: int, number: int) -> None:
+        """Shut the socket with this number down. Its descriptor may be another's by now; a copy stays what it is."""
+        try:
+            os.dup2(descriptor, self._copy, inheritable=False)
+        except OSError:
+            return  # closed meanwhile
+        if _socket_number(self._copy) == number:
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=self._copy)
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError as exc:
+                logger.debug("an idle connection had ended by itself: %s", exc)
+            finally:
+                connection.detach()
+        os.dup2(self._nothing, self._copy, inheritable=False)
+
+
+def _open_descriptors() -> Iterable[int]:
+    """All that are open, and perhaps a few that are not."""
+    try:
+        return map(int, os.listdir(_DESCRIPTORS))
+    except OSError:
+        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # there is none left, so they are all these
+
 
 def _socket_number(descriptor: int) -> int | None:
     try:
@@ -137,18 +169,3 @@ def _socket_number(descriptor: int) -> int | None:
     except OSError:
         return None  # closed meanwhile
     return found.st_ino if stat.S_ISSOCK(found.st_mode) else None
-
-
-def _shut_down(descriptor: int, number: int) -> None:
-    """Shut the socket with this number down. Its descriptor may be another one's by now; a copy stays what it is."""
-    try:
-        copy = os.dup(descriptor)
-    except OSError:
-        return  # closed meanwhile
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=copy)
-    with connection:
-        if _socket_number(copy) == number:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError as exc:
-                logger.debug("an idle connection had ended by itself: %s", exc)

@@ -7,7 +7,9 @@ refused in between.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import resource
 import socket
 from math import ceil
 from pathlib import Path
@@ -22,6 +24,8 @@ from msgspec import Struct
 from .idle_connections import Activity, IdleConnections
 from .limits import DEFAULT_LIMITS, MAX_HEAD_BYTES, ServerLimits
 
+logger: Final = logging.getLogger("perdure.server")
+
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted; a crowd of clients comes back at once after a restart."""
 
@@ -34,6 +38,9 @@ then a client may count as gone that takes what it can.
 
 SPARE_CONNECTIONS: Final = 4096
 """Connections that may be open at a time beside those of sessions; more wait to be accepted."""
+
+RESERVED_DESCRIPTORS: Final = 256
+"""What is left of the process's file descriptors for everything else: without one, the store cannot open its files."""
 
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 """HTTP/2 flow control, per stream and per connection: several batches of a megabyte can be on their way."""
@@ -97,6 +104,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def most_connections(limits: ServerLimits, descriptors: int) -> int:
+    """How many connections may be open at a time in a process that may have so many file descriptors; more wait."""
+    wanted = limits.max_sessions + SPARE_CONNECTIONS
+    if descriptors == resource.RLIM_INFINITY:
+        return wanted
+    most = min(wanted, max(descriptors - RESERVED_DESCRIPTORS, descriptors // 2))
+    if most < wanted:
+        logger.warning(
+            "this process may have %d open files, so no more than %d connections at a time, which is below what "
+            "--max-sessions asks for; raise the hard limit (ulimit -Hn)",
+            descriptors,
+            most,
+        )
+    return most
+
+
 def _notice_dead_peers(listener: socket.socket) -> None:
     """Have the system ask silent peers whether they are there; connections inherit it.
 
@@ -136,7 +159,7 @@ class Serving:
             log_enabled=False,
             websockets=False,
             # granian accepts no more than 128 connections at a time unless told; a session may have one to itself.
-            backpressure=limits.max_sessions + SPARE_CONNECTIONS,
+            backpressure=most_connections(limits, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
             http1_settings=HTTP1Settings(
                 header_read_timeout=ceil(limits.header_timeout_secs * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),

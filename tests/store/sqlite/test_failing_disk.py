@@ -15,6 +15,7 @@ from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
 from perdure.store.engine import Lane
 from perdure.store.sqlite import SqliteEngine
+from tests.descriptors import no_descriptor_left
 from tests.store.making import batch, bodies_of, make_stream
 from tests.store.sqlite.faulty_disk import FaultyDisk, faulty_disk
 from tests.store.sqlite.mounts import mounted_tmpfs, read_only
@@ -106,6 +107,17 @@ class TestFullDisk:
                 assert all(isinstance(result, AppendAck) for result in results[:kept])
                 assert all(isinstance(result, StorageFull) for result in results[kept:])
                 assert await numbers_in(engine, stream) == list(range(kept))
+
+
+class TestNoDescriptorLeft:
+    async def test_a_large_batch_is_refused_and_the_store_goes_on(self, tmp_path: Path) -> None:
+        async with opened(tmp_path) as engine:
+            stream = await make_stream(engine, config=KEPT)
+            large = AppendInput.of([AppendRecord("x" * 500_000)])
+            with no_descriptor_left(), pytest.raises(StorageFailed, match="Too many open files"):
+                await engine.append(stream, large)
+            assert not engine.stopped.is_set()
+            assert (await engine.append(stream, large)).start.seq_num == 0
 
 
 class TestFailedSync:

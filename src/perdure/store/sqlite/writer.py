@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 import logging
 import queue
 import threading
@@ -368,9 +369,10 @@ class Writer:
         return self._stop_writing(failure) if is_fatal(exc) else failure
 
     def _segment_failed(self, cause: OSError) -> PerdureError:
-        """What was written to the segment is named by no row, so a full disk has changed nothing."""
+        """No row names what was written to the segment, so a full disk or a lack of descriptors has changed nothing."""
         failure = translate_os(cause, "writing to the store")
-        return failure if isinstance(failure, StorageFull) else self._stop_writing(failure)
+        harmless = isinstance(failure, StorageFull) or cause.errno in (errno.EMFILE, errno.ENFILE)
+        return failure if harmless else self._stop_writing(failure)
 
     def _stop_writing(self, failure: PerdureError) -> PerdureError:
         if self._failure is None:
