@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.server.scoreboard import AREA_CELLS, FIRST_COUNTER, FIRST_GAUGE, Place, Scoreboard, Scorekeeper
@@ -130,6 +130,7 @@ def test_nothing_is_counted_twice_or_missed_while_it_is_moved() -> None:
             moving.join()
 
 
+@settings(deadline=None)  # each example makes and fills shared memory
 @given(
     steps=st.lists(
         st.tuples(st.integers(1, 3), st.sampled_from(("count", "gauge", "end")), st.integers(1, 9)), max_size=40
