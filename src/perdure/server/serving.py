@@ -111,11 +111,8 @@ def most_connections(limits: ServerLimits, descriptors: int) -> int:
         return wanted
     most = min(wanted, max(descriptors - RESERVED_DESCRIPTORS, descriptors // 2))
     if most < wanted:
-        logger.warning(
-            "this process may have %d open files, so no more than %d connections at a time, which is below what "
-            "--max-sessions asks for; raise the hard limit (ulimit -Hn)",
-            descriptors,
-            most,
+        logger.info(
+            "no more than %d connections at a time: the process may have %d open files (ulimit -Hn)", most, descriptors
         )
     return most
 
