@@ -232,7 +232,10 @@ class TestWhat:
         assert not (tmp_path / "restored").exists()
 
     def test_one_that_a_server_was_pointed_at_by_mistake(self, backup: Path, tmp_path: Path) -> None:
-        fill(backup)
+        before = sorted(os.listdir(backup))
+        with pytest.raises(UsageError, match="is a backup.*perdure restore"):
+            fill(backup)
+        assert sorted(os.listdir(backup)) == before
         restore_backup(backup, tmp_path / "restored")
         assert numbers_of(tmp_path / "restored") == NUMBERS
 

@@ -8,10 +8,12 @@ from contextlib import ExitStack
 
 import apsw
 
+from ...errors import UsageError
 from .directory import DataDirectory
 from .doorbell import Bell, BellDirectory, Ringer
 from .failures import translate, translate_os
 from .locks import FileLock, Turnstile
+from .manifest import MANIFEST
 from .schema import connect, prepare
 from .segments import SegmentDirectory, SegmentWriter
 from .watcher import newest_commit
@@ -23,6 +25,11 @@ class OpenFiles:
     def __init__(self, where: str | os.PathLike[str], *, vfs: str | None) -> None:
         """Raises as `SqliteEngine.open` says; nothing stays open then."""
         directory = DataDirectory.prepare(where)
+        if (directory.path / MANIFEST).is_file() and not directory.database.exists():
+            raise UsageError(
+                f"{directory.path} is a backup, and a store here would be empty; make a data directory of it with "
+                "`perdure restore`"
+            )
         doing = f"opening the data directory {directory.path}"
         self._vfs = vfs
         with ExitStack() as undo:
