@@ -233,7 +233,7 @@ class TestWhat:
 
     def test_one_that_a_server_was_pointed_at_by_mistake(self, backup: Path, tmp_path: Path) -> None:
         before = sorted(os.listdir(backup))
-        with pytest.raises(UsageError, match="is a backup.*perdure restore"):
+        with pytest.raises(UsageError, match=r"is a backup.*perdure restore"):
             fill(backup)
         assert sorted(os.listdir(backup)) == before
         restore_backup(backup, tmp_path / "restored")
