@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.server.self_signed import make_certificate
 from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
 from tests.serve_command import ServeCommand, run_to_end
@@ -198,6 +199,47 @@ async def test_json_log_lines_are_objects(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in server.log]
     assert {line["logger"] for line in lines} >= {"perdure.server.supervisor", "perdure.server.worker"}
     assert all({"time", "level", "logger", "pid", "message"} <= line.keys() for line in lines)
+
+
+async def test_a_failure_to_start_is_an_object_too(tmp_path: Path) -> None:
+    options = ("--log-format", "json", "--port", "0", "--tls-cert", "/none", "--tls-key", "/none")
+    status, said = await run_to_end("--data", str(tmp_path / "data"), *options)
+    assert status == 2
+    (line,) = map(json.loads, said.splitlines())
+    assert line["level"] == "critical"
+    assert "cannot read /none" in line["message"]
+
+
+async def test_a_replacement_of_the_workers_reads_the_certificate_anew(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+
+    def renew() -> bytes:
+        for file, content in zip((certificate, key), make_certificate(("localhost",)), strict=True):
+            file.write_bytes(content)
+        return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+    first = renew()
+    options = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    async with ServeCommand(tmp_path / "data", *options) as server:
+
+        async def shown() -> bytes | None:
+            trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+            port = int(server.url.rpartition(":")[2])
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+            tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+            writer.transport.abort()
+            return tls.getpeercert(binary_form=True)
+
+        assert await shown() == first
+        second = renew()
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced")
+        assert await shown() == second
+        key.write_text("not a key")
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("the workers stay as they are")
+        assert await shown() == second
 
 
 async def test_the_self_signed_certificate_serves_both_versions_of_http_and_goes_with_the_server(

@@ -108,7 +108,6 @@ class TestCertificate:
         [
             (("--tls-key", "key.pem"), "--tls-cert and --tls-key belong together"),
             (("--tls-self", "--tls-cert", "certificate.pem"), "give either --tls-self or"),
-            (("--tls-cert", "/none", "--tls-key", "/none"), "cannot read /none"),
         ],
     )
     def test_options_that_do_not_go_together_are_refused(self, options: tuple[str, ...], complaint: str) -> None:

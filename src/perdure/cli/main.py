@@ -6,16 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final
 
 from .. import __version__
 from ..errors import PerdureError, UsageError
 from .backup import add_backup
-from .option_types import directory, port_number
+from .option_types import BAD_USAGE, directory, port_number
 from .serve_options import add_serve
-
-BAD_USAGE: Final = 2
-"""The exit status that argparse gives, too."""
 
 
 def build_parser() -> argparse.ArgumentParser:

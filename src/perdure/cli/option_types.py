@@ -6,6 +6,9 @@ import argparse
 import re
 from typing import Final
 
+BAD_USAGE: Final = 2
+"""The exit status of argparse, and of every command for what was wrong in its call."""
+
 _HOST_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 

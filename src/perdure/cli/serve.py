@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import Final
 
 from .. import __version__
-from ..errors import UsageError
+from ..errors import PerdureError, UsageError
 from ..server.access import RootToken
 from ..server.context import ServerSettings
-from ..server.declared import read_init_file
+from ..server.declared import DeclaredBasin, read_init_file
 from ..server.limits import DEFAULT_LIMITS, ServerLimits
 from ..server.log_lines import LogFormat, log_to_stderr
 from ..server.self_signed import self_signed
 from ..server.serving import TlsFiles, listen
 from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
 from ..server.worker_settings import PRIVATE_MEMORY, WorkerSettings, absolute_data
+from .option_types import BAD_USAGE
 from .serve_options import LIMITS
 
 logger: Final = logging.getLogger("perdure.cli.serve")
@@ -42,6 +43,16 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve until a signal comes; gives the exit status. Raises `PerdureError` and `OSError`."""
     log_format = LogFormat(options.log_format)
     log_to_stderr(log_format, options.log_level)
+    try:
+        return _serve(options, log_format)
+    except (PerdureError, OSError) as exc:
+        if log_format is LogFormat.TEXT:
+            raise  # said like the failure of any other command
+        logger.critical("%s", exc)
+        return BAD_USAGE if isinstance(exc, UsageError) else 1
+
+
+def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
     workers: int = options.workers
     if options.data == PRIVATE_MEMORY and workers > 1:
         raise UsageError(
@@ -55,8 +66,8 @@ def run_serve(options: argparse.Namespace) -> int:
     settings = ServerSettings(
         limits=limits_of(options), cors=not options.no_cors, basin_domain=options.basin_domain or None
     )
-    declare = None if options.init_file is None else partial(read_init_file, Path(options.init_file))
-    declared = () if declare is None else declare()  # before anything is opened, since a mistake in it ends the start
+    declare = partial(declared_by, options)
+    declared = declare()  # before anything is opened, since a mistake in it ends the start
     listener = _bound(options.host, options.port)
     with listener, tls_files(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
@@ -75,6 +86,13 @@ def run_serve(options: argparse.Namespace) -> int:
         banner = _banner(options, port, tls, worker)
         supervisor = Supervisor(listener, worker, workers=workers, declare=declare)
         return asyncio.run(supervisor.run(_printer(banner)))
+
+
+def declared_by(options: argparse.Namespace) -> tuple[DeclaredBasin, ...]:
+    """What the init file declares now. New workers read the certificate, so that is looked at. Raises `UsageError`."""
+    if options.tls_cert and options.tls_key:
+        check_certificate(options.tls_cert, options.tls_key)
+    return () if options.init_file is None else read_init_file(Path(options.init_file))
 
 
 def root_token(file: str | None, variable: str | None) -> str | None:
@@ -161,7 +179,6 @@ def tls_files(options: argparse.Namespace, basin_domain: str | None) -> Iterator
     elif options.tls_cert or options.tls_key:
         if not (options.tls_cert and options.tls_key):
             raise UsageError("--tls-cert and --tls-key belong together; give both")
-        check_certificate(options.tls_cert, options.tls_key)
         yield TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
     else:
         yield None
