@@ -427,15 +427,44 @@ class NotingEngine(MemoryEngine):
         return found
 
 
-@pytest.mark.parametrize(("count", "size"), [(3, None), (None, 3 * 9)])
-async def test_no_more_is_read_than_the_limits_let_out(count: int | None, size: int | None) -> None:
+@pytest.fixture
+async def noting() -> AsyncIterator[NotingEngine]:
     engine = await NotingEngine.open(MemoryDisk(), Clock())
     assert isinstance(engine, NotingEngine)
     engine.taken = []
-    stream = await make_stream(engine)
-    for _ in range(20):
-        await engine.append(stream, batch("a"))
-    async with reading(engine, stream, SeqNum(5), count=count, size=size) as session:
-        assert await records_until_end(session) == [5, 6, 7]
-    assert engine.taken == [3]
+    yield engine
     await engine.aclose()
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, None), (None, 3 * 9)])
+async def test_no_more_is_read_than_the_limits_let_out(
+    noting: NotingEngine, count: int | None, size: int | None
+) -> None:
+    stream = await make_stream(noting)
+    for _ in range(20):
+        await noting.append(stream, batch("a"))
+    async with reading(noting, stream, SeqNum(5), count=count, size=size) as session:
+        assert await records_until_end(session) == [5, 6, 7]
+    assert noting.taken == [3]
+
+
+async def test_a_step_that_reaches_the_tail_needs_no_look_behind_it(noting: NotingEngine) -> None:
+    stream = await make_stream(noting)
+    ack = await noting.append(stream, batch("a", "b"))
+    async with reading(noting, stream, count=5) as bounded:
+        assert await records_until_end(bounded) == [0, 1]
+    assert noting.taken == [1]
+    async with reading(noting, stream) as following:
+        assert numbers(await take(following)) == [0, 1]
+        assert await take(following) == ReadBatch((), ack.tail)
+        assert noting.taken == [1, 1]
+
+
+async def test_what_comes_between_the_step_to_the_tail_and_the_next_is_caught_up_first(noting: NotingEngine) -> None:
+    stream = await make_stream(noting)
+    await noting.append(stream, batch("a"))
+    async with reading(noting, stream) as following:
+        assert numbers(await take(following)) == [0]
+        ack = await noting.append(stream, batch("b"))
+        assert numbers(await take(following)) == [1]
+        assert await take(following) == ReadBatch((), ack.tail)

@@ -77,6 +77,11 @@ class Mailbox:
         self._blocks.clear()
         self._look = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last `clear`."""
+        return not self._blocks and not self._look
+
     def take(self) -> Block | None:
         """The next block without waiting, or None."""
         return self._blocks.pop(0) if self._blocks else None

@@ -59,6 +59,8 @@ class ReadSession:
         self._budget = Budget(request.limits)
         self._following = False
         self._tail = StreamPosition(0, 0)
+        self._reached: StreamPosition | None = None
+        """The tail, when the last step handed out everything up to it: then there is nothing to look for behind."""
         self._deadline: float | None = None
         self._quiet_since: float | None = None
         self._ending: Exception | None = None
@@ -150,6 +152,10 @@ class ReadSession:
         return None
 
     async def _catch_up(self) -> Delivery | None:
+        reached, self._reached = self._reached, None
+        if reached is not None and (self._mailbox is None or self._mailbox.is_quiet):
+            self._tail = reached
+            return self._at_tail()
         if self._mailbox is not None:
             self._mailbox.clear()  # the read sees all of it
         try:
@@ -166,6 +172,8 @@ class ReadSession:
             return self._terminal(found.state)
         delivery = deliver(found.blocks, self._cursor, found.state.trim_point, self._budget, None, self._seal)
         if not delivery.is_heartbeat or self._budget.spent:
+            if not found.more and delivery.cursor == found.state.tail:
+                self._reached = found.state.position
             return delivery
         if found.more:
             self._cursor = found.blocks[-1].end_seq
