@@ -21,6 +21,15 @@ from tests.store.sqlite.processes import start, worker
 from tests.store.sqlite.workers import append_when_told, create_at_once, open_and_wait
 
 
+def test_others_may_not_look_into_a_directory_that_is_made_here(tmp_path: Path) -> None:
+    made, given = tmp_path / "above" / "made", tmp_path / "given"
+    given.mkdir(0o755)
+    for path in (made, given):
+        DataDirectory.prepare(path)
+    assert made.stat().st_mode & 0o077 == 0
+    assert given.stat().st_mode & 0o777 == 0o755, "its owner knows why"
+
+
 class TestUnfitDirectories:
     async def test_a_file_is_no_directory(self, tmp_path: Path) -> None:
         path = tmp_path / "file"

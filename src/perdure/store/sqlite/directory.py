@@ -52,7 +52,7 @@ class DataDirectory:
 
     @classmethod
     def prepare(cls, where: str | os.PathLike[str], *, mount_table: Path = MOUNT_TABLE) -> DataDirectory:
-        """Create the directory if it is missing, and make sure that a database can live in it.
+        """Create the directory if it is missing, for its owner only, and make sure that a database can live in it.
 
         Raises `UsageError` for a network file system or something that is no directory,
         `StorageFailed` when it cannot be created or written.
@@ -63,7 +63,7 @@ class DataDirectory:
             raise UsageError("the path of the data directory is empty; a dot is the current directory")
         path = Path(where).expanduser().absolute()
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)  # like a backup: who shares it, decides so
         except (FileExistsError, NotADirectoryError):
             raise UsageError(f"{path} is not a directory; give a directory for the data") from None
         except OSError as exc:
