@@ -23,7 +23,7 @@ NEEDED_PACKAGES: Final = ("cryptography", "granian", "prometheus_client", "uvloo
 
 LIMITS: Final = (
     ("--append-inflight-bytes", "max_inflight_append_bytes", int, "appends not yet acknowledged; more wait"),
-    ("--max-sessions", "max_sessions", int, "append and read sessions at a time"),
+    ("--max-sessions", "max_sessions", int, "append and read sessions at a time, and reads that wait"),
     ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
     ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
     ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
