@@ -23,7 +23,8 @@ from tests.store.sqlite.workers import append_when_told, create_at_once, open_an
 
 def test_others_may_not_look_into_a_directory_that_is_made_here(tmp_path: Path) -> None:
     made, given = tmp_path / "above" / "made", tmp_path / "given"
-    given.mkdir(0o755)
+    given.mkdir()
+    given.chmod(0o755)
     for path in (made, given):
         DataDirectory.prepare(path)
     assert made.stat().st_mode & 0o077 == 0
