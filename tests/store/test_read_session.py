@@ -14,7 +14,7 @@ from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
 from perdure.store.engine import BlockRange, Engine
 from perdure.store.hub import MAILBOX_BLOCKS
-from perdure.store.read_session import ReadSession
+from perdure.store.read_session import HEARTBEAT_SECS, HEARTBEAT_TICK_SECS, ReadSession, heartbeat_gap
 from tests.store.clock import Clock
 from tests.store.making import PATIENCE_SECONDS, batch, commands, delete_stream, make_stream
 from tests.store.memory_engine import MemoryDisk, MemoryEngine
@@ -468,3 +468,18 @@ async def test_what_comes_between_the_step_to_the_tail_and_the_next_is_caught_up
         ack = await noting.append(stream, batch("b"))
         assert numbers(await take(following)) == [1]
         assert await take(following) == ReadBatch((), ack.tail)
+
+
+async def test_heartbeats_of_many_sessions_fall_on_common_ticks_and_in_their_range() -> None:
+    now = asyncio.get_running_loop().time()
+    gaps = [heartbeat_gap() for _ in range(1_000)]
+    late = asyncio.get_running_loop().time() - now
+    assert all(HEARTBEAT_SECS[0] <= gap <= HEARTBEAT_SECS[1] for gap in gaps)
+    ticks = [(now + gap) / HEARTBEAT_TICK_SECS for gap in gaps if gap > HEARTBEAT_SECS[0]]
+    assert len(ticks) > 900
+    assert all(abs(tick - round(tick)) <= late / HEARTBEAT_TICK_SECS + 1e-6 for tick in ticks)
+    assert len(set(map(round, ticks))) > 50
+
+
+async def test_a_heartbeat_sooner_than_a_tick_stays_in_its_range() -> None:
+    assert all(0.001 <= heartbeat_gap(0.001, 0.002) <= 0.002 for _ in range(100))

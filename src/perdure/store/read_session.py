@@ -27,8 +27,18 @@ from .sequencing import Block, StreamState
 HEARTBEAT_SECS: Final = (5.0, 15.0)
 """A silent session sends a heartbeat after a random gap from this range; clients give up at 20 s."""
 
+HEARTBEAT_TICK_SECS: Final = 0.1
+"""Heartbeats fall on the multiples of this, on the clock of the loop: one wake-up then serves many idle sessions."""
+
 _TERMINAL: Final = AppendRecord.trim(MAX_U64)
 """What followers of a stream see when it is deleted, as their last record."""
+
+
+def heartbeat_gap(least: float = HEARTBEAT_SECS[0], most: float = HEARTBEAT_SECS[1]) -> float:
+    """The seconds from now to the next heartbeat: at random, and on a tick if there is one that is not too early."""
+    now = asyncio.get_running_loop().time()
+    due = now + random.uniform(least, most)
+    return max(due - due % HEARTBEAT_TICK_SECS - now, least)
 
 
 class ReadSession:
@@ -75,7 +85,7 @@ class ReadSession:
         *,
         seal: Seal | None = None,
         meter: Callable[[int], None] | None = None,
-        heartbeat_gap: Callable[[], float] = lambda: random.uniform(*HEARTBEAT_SECS),
+        heartbeat_gap: Callable[[], float] = heartbeat_gap,
     ) -> ReadSession:
         """Find where the read starts. `seal` opens what is sealed; a stream with a cipher needs it.
 

@@ -8,7 +8,6 @@ the basin says so, unary reads get their caps. What it leaves to others: how byt
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, Provis
 from . import access_tokens, catalogue, ciphers
 from .catalogue import BasinEntry, StreamChange, StreamEntry
 from .engine import Engine, Lane
-from .read_session import HEARTBEAT_SECS, ReadSession
+from .read_session import HEARTBEAT_SECS, ReadSession, heartbeat_gap
 from .sealing import Seal
 from .usage import ACCOUNT, Counters
 from .usage_metrics import UsageMetrics
@@ -335,7 +334,7 @@ class StreamStore:
             request,
             seal=seal,
             meter=meter,
-            heartbeat_gap=lambda: random.uniform(*self._heartbeat_secs),
+            heartbeat_gap=partial(heartbeat_gap, *self._heartbeat_secs),
         )
 
     async def read(
