@@ -57,7 +57,7 @@ lint: $(VENV)/.installed ## ruff: rules and format
 
 types: $(VENV)/.installed ## mypy --strict, and pyright on the public API
 	@echo "==> mypy"
-	@$(BIN)/mypy $(wildcard src tests bench)
+	@$(BIN)/mypy $(wildcard src tests bench examples)
 	@echo "==> pyright --verifytypes"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes perdure --ignoreexternal > $(VENV)/verifytypes.log \
 	  || { cat $(VENV)/verifytypes.log; exit 1; }
@@ -174,7 +174,7 @@ chromium:
 
 clean: ## Remove caches and builds
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis $(VENV)/verifytypes.log
-	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## Remove what set-up installed as well
 	@rm -rf $(VENV) ui/node_modules tests/npm/node_modules
