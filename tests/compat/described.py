@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from schemathesis.core.parameters import ParameterLocation
 
 from perdure.model.batches import AppendInput
-from perdure.store.service import DEFAULT_LOCATION
+from perdure.store.account import DEFAULT_LOCATION
 from perdure.wire.protobuf import encode_append_input
 from perdure.wire.s2s import encode_frame
 from tests.compat.serving import ROOT_TOKEN

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from perdure.server.context import ServerSettings
-from perdure.store.service import DEFAULT_LOCATION
+from perdure.store.account import DEFAULT_LOCATION
 from tests.server.running import BASIN, Running, Serve, running
 
 

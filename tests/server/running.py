@@ -16,9 +16,10 @@ from perdure.server.app import ServerApp, create_app
 from perdure.server.context import ServerSettings
 from perdure.server.endpoints import OPERATIONS
 from perdure.server.telemetry import Telemetry
+from perdure.store.account import DEFAULT_LOCATION
 from perdure.store.engine import Engine
 from perdure.store.read_session import HEARTBEAT_SECS
-from perdure.store.service import DEFAULT_LOCATION, StreamStore
+from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.usage_recorder import UsageRecorder
 from tests.server.described import check_answer

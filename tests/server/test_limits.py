@@ -20,7 +20,8 @@ from perdure.server.context import ServerSettings
 from perdure.server.limits import MAX_HEAD_BYTES, MIN_INFLIGHT_APPEND_BYTES, ServerLimits
 from perdure.server.request import SMALL_BODY_BYTES
 from perdure.server.sessions import RETRY_AFTER_MS
-from perdure.store.service import Appender, StreamStore
+from perdure.store.append_session import Appender
+from perdure.store.service import StreamStore
 from perdure.wire.compression import Compression, compress
 from perdure.wire.protobuf import decode_append_ack
 from tests.server.h2_peer import H2Peer, connected

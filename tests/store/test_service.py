@@ -43,8 +43,9 @@ from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
 from perdure.store.access_tokens import hash_secret
+from perdure.store.account import page_limit
 from perdure.store.engine import Engine
-from perdure.store.service import StreamStore, page_limit
+from perdure.store.service import StreamStore
 from tests.store.making import PATIENCE_SECONDS, batch, commands, eventually
 from tests.store.stores import Store, opened
 

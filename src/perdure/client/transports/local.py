@@ -13,9 +13,10 @@ from ...model.encryption import EncryptionKey
 from ...model.positions import StreamPosition
 from ...model.reads import ReadRequest
 from ...model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ...store.append_session import Appender
 from ...store.engine import Engine
 from ...store.read_session import ReadSession
-from ...store.service import Appender, StreamStore
+from ...store.service import StreamStore
 
 
 class LocalTransport:
