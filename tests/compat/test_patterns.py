@@ -256,13 +256,18 @@ async def test_both_drop_the_same_of_what_was_sent_twice_or_never_finished(serve
     assert len(jobs) > 20
 
 
-async def test_without_de_duplication_ours_still_mixes_no_messages(server: ServedStore, basin: Basin) -> None:
-    stream = basin.stream("mixed")
+async def test_the_known_differences_are_messages_that_theirs_mixes_or_loses(server: ServedStore, basin: Basin) -> None:
+    repeated, commanded = basin.stream("repeated"), basin.stream("commanded")
     first, second, third = add_dedupe_headers(frame(b"aabbcc", chunk_bytes=2), writer_id="w" * 12, dedupe_seq=0)
-    await stream.append([first, second, second, third])
-    (answer,) = (await theirs(server, Job("read", "mixed", Options(enable_dedupe=False), count=4))).answers
-    assert answer.payloads() == [b"aabbbb"]  # the one known difference: theirs has as many bytes as it should
-    assert await ours(stream, enable_dedupe=False) == [b"aabbcc"]
+    await repeated.append([first, second, second, third])
+    await commanded.append([first, second, AppendRecord.fence("token"), third])
+    found = await theirs(
+        server,
+        Job("read", "repeated", Options(enable_dedupe=False), count=4),
+        Job("read", "commanded", count=4),
+    )
+    assert [answer.payloads() for answer in found.answers] == [[b"aabbbb"], []]
+    assert await ours(repeated, enable_dedupe=False) == await ours(commanded) == [b"aabbcc"]
 
 
 async def test_a_writer_of_ours_goes_on_where_one_of_theirs_crashed(server: ServedStore, basin: Basin) -> None:

@@ -129,7 +129,8 @@ class FrameAssembler:
     What is left of a message that was never finished is dropped when the next one begins, and so is a message whose
     records do not add up to what its first one says. Commands and records outside of a message are passed over, and
     among the records of a writer that de-duplicates, so are those of other writers and those that came before: whatever
-    is in the stream, a message comes out as it was written or not at all.
+    is in the stream, such a message comes out as it was written or not at all. The npm package looks at none of this,
+    and so loses a message with a command in its midst, and of writers at once can give out a mixture.
     """
 
     __slots__ = ("_dropped", "_max_frame_bytes", "_open")

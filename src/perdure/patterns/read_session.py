@@ -49,8 +49,9 @@ class DeserializingReadSession(Generic[Message]):
             session: where the records come from; closed with this one.
             deserialize: makes a message of what the writer's serialiser made, without waiting.
             enable_dedupe: whether records that came before are passed over.
-            max_frame_bytes: the largest serialised message to take, and what this session holds in memory at most,
-                besides a batch of the read session; 100 MiB. It must not be below the writer's.
+            max_frame_bytes: the largest serialised message to take; 100 MiB, and not below the writer's. It bounds the
+                memory as well: besides a batch of the read session, the part of one message that has arrived is held,
+                and for the moment in which it becomes whole, a copy of it.
             checkpoint: of an earlier session; `session` must start at its `seq_num`.
 
         Raises `Invalid`.
