@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from perdure import AppendRecord, SequencedRecord
 from perdure.patterns import Assembled, ReadCheckpoint, Reassembly, add_dedupe_headers, frame
 from perdure.patterns.deduplication import new_writer_id
+
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For properties: how long an example takes says more about the machine than about us."""
 
 PAYLOADS = st.binary(min_size=1, max_size=40)
 CHUNKS = st.integers(1, 12)

@@ -20,7 +20,7 @@ from perdure.patterns import (
     encode_u64,
     frame,
 )
-from tests.patterns.soup import CHUNKS, PAYLOADS, interleaved, payloads_of, read, retried, written
+from tests.patterns.soup import CHUNKS, PAYLOADS, interleaved, payloads_of, read, retried, untimed, written
 from tests.patterns.soup import in_stream as numbered
 
 
@@ -37,6 +37,7 @@ def fed(assembler: FrameAssembler, *records: AppendRecord) -> list[bytes]:
 
 
 class TestNumbers:
+    @untimed
     @given(st.integers(0, MAX_U64))
     def test_they_come_back(self, value: int) -> None:
         assert decode_u64(b"x", encode_u64(value)) == value
@@ -82,6 +83,7 @@ class TestFrame:
 
 
 class TestAssembler:
+    @untimed
     @given(st.lists(PAYLOADS), CHUNKS, st.sampled_from([None, 0, 2**60]))
     def test_what_was_framed_comes_back(self, payloads: list[bytes], chunk: int, seq: int | None) -> None:
         found = read(numbered(written(payloads, chunk, dedupe_seq=seq), 5))
@@ -89,6 +91,7 @@ class TestAssembler:
         ends = [message.range.end for message in found]
         assert [message.range.start for message in found] == [5, *ends[:-1]][: len(found)]
 
+    @untimed
     @given(PAYLOADS, CHUNKS, st.data())
     def test_commands_and_other_records_around_it_are_no_part(
         self, payload: bytes, chunk: int, data: st.DataObject
@@ -171,6 +174,7 @@ HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=5).map(tuple)
 
 
 class TestHostileStreams:
+    @untimed
     @given(st.lists(st.tuples(HEADERS, st.binary(max_size=6))), st.integers(1, 20))
     def test_nothing_but_typed_errors_and_never_more_held_than_allowed(
         self, records: list[tuple[tuple[tuple[bytes, bytes], ...], bytes]], bound: int
@@ -186,6 +190,7 @@ class TestHostileStreams:
             assert assembler.held_bytes <= min(bound, fed_bytes)
             assert found is None or 1 <= len(found) <= bound
 
+    @untimed
     @given(st.lists(PAYLOADS, max_size=4), st.lists(PAYLOADS, max_size=4), CHUNKS, st.data())
     def test_of_writers_at_once_no_message_is_a_mixture(
         self, ones: list[bytes], others: list[bytes], chunk: int, data: st.DataObject

@@ -27,6 +27,7 @@ from tests.patterns.soup import (
     resumed,
     retried,
     succession,
+    untimed,
     written,
 )
 
@@ -111,6 +112,7 @@ class TestFilter:
 
 
 class TestEachMessageOnce:
+    @untimed
     @given(st.lists(PAYLOADS), CHUNKS, st.data())
     def test_whatever_was_sent_twice(self, payloads: list[bytes], chunk: int, data: st.DataObject) -> None:
         records = written(payloads, chunk)
@@ -120,6 +122,7 @@ class TestEachMessageOnce:
         assert reader.duplicate_records == len(stream) - len(records)
         assert reader.dropped_frames == 0
 
+    @untimed
     @given(succession())
     def test_whoever_crashed(self, writers: tuple[list[AppendRecord], list[bytes]]) -> None:
         stream, whole = writers
@@ -137,6 +140,7 @@ class TestEachMessageOnce:
 
 
 class TestGoingOn:
+    @untimed
     @given(succession(), st.data())
     def test_behind_any_message_nothing_is_lost_or_doubled(
         self, writers: tuple[list[AppendRecord], list[bytes]], data: st.DataObject
@@ -153,6 +157,7 @@ class TestGoingOn:
             checkpoint = msgspec.json.decode(msgspec.json.encode(checkpoint), type=ReadCheckpoint)
         assert before + resumed(stream, checkpoint) == whole
 
+    @untimed
     @given(st.lists(PAYLOADS, max_size=5), CHUNKS, st.data())
     def test_from_anywhere_the_first_message_is_the_next_one(
         self, payloads: list[bytes], chunk: int, data: st.DataObject

@@ -19,6 +19,7 @@ from perdure.patterns import (
     Serializer,
     SerializingAppendSession,
 )
+from tests.patterns.soup import untimed
 
 
 class Created(msgspec.Struct, tag=True):
@@ -49,6 +50,7 @@ EVENTS = st.one_of(
 )
 
 
+@untimed
 @given(EVENTS)
 def test_tagged_values_come_back_as_what_they_were(event: Event) -> None:
     both: list[Serializer[Event]] = [JsonSerializer[Event](Event), MsgpackSerializer[Event](Event)]
@@ -56,6 +58,7 @@ def test_tagged_values_come_back_as_what_they_were(event: Event) -> None:
         assert serializer.deserialize(serializer.serialize(event)) == event
 
 
+@untimed
 @given(st.floats(allow_nan=False, allow_infinity=False), st.lists(st.text()))
 def test_dataclasses_come_back(x: float, labels: list[str]) -> None:
     point = Point(x, -x, labels)
@@ -68,6 +71,7 @@ def test_bytes_stay_bytes_in_msgpack() -> None:
     assert len(serializer.serialize(Uploaded("x", bytes(1000)))) < 1100
 
 
+@untimed
 @given(st.integers(min_value=1), st.one_of(st.none(), st.text()))
 def test_pydantic_models_come_back(number: int, note: str | None) -> None:
     orders = PydanticSerializer(Order)
