@@ -11,6 +11,7 @@ down is to the HTTP server what it is when the client leaves.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -101,6 +102,8 @@ class IdleConnections:
             while True:
                 await asyncio.sleep(pause)
                 await self._look(await asyncio.to_thread(_open_descriptors))
+        except OSError as exc:
+            logger.warning("idle connections stay open, since %s cannot be read: %s", _DESCRIPTORS, exc.strerror)
         finally:
             os.close(self._copy)
             os.close(self._nothing)
@@ -156,11 +159,15 @@ class IdleConnections:
 
 
 def _open_descriptors() -> Iterable[int]:
-    """All that are open, and perhaps a few that are not."""
+    """All that are open, and perhaps a few that are not. Raises `OSError` where the system does not tell."""
     try:
         return map(int, os.listdir(_DESCRIPTORS))
-    except OSError:
-        return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # there is none left, so they are all these
+    except OSError as exc:
+        if exc.errno == errno.EMFILE:  # there is none left, so they are all these
+            return range(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        if exc.errno == errno.ENFILE:  # the whole system has none left; it may have next time
+            return ()
+        raise
 
 
 def _socket_number(descriptor: int) -> int | None:
