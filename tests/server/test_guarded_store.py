@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from perdure.errors import AuthenticationFailed, PerdureError, PermissionDenied
+from perdure.errors import AuthenticationFailed, NotFound, PerdureError, PermissionDenied
 from perdure.model.access_tokens import (
     EVERYTHING,
     AccessTokenInfo,
@@ -190,11 +190,20 @@ class Attempt(Struct):
     basin: str | None = None
     stream: str | None = None
     token_id: str | None = None
+    session: bool = False
+    """It opens an append session first, which takes `append` alone, finds the stream or not, and may create it."""
 
     def permitted(self, token: AccessTokenInfo) -> bool:
+        return self._permitted(token, self.needs)
+
+    def begins(self, token: AccessTokenInfo) -> bool:
+        """Whether something may come of it before it is refused."""
+        return self._permitted(token, (Operation.APPEND,) if self.session else self.needs)
+
+    def _permitted(self, token: AccessTokenInfo, needs: tuple[Operation, ...]) -> bool:
         scope = token.scope
         return (
-            scope.operations.issuperset(self.needs)
+            scope.operations.issuperset(needs)
             and (self.basin is None or in_set(self.basin, scope.basins))
             and (self.stream is None or in_set(token.stream_prefix + self.stream, scope.streams))
             and (self.token_id is None or in_set(self.token_id, scope.access_tokens))
@@ -238,6 +247,9 @@ def on_a_stream(b: str, s: str) -> list[Attempt]:
     def attempt(call: Callable[[GuardedStore], Awaitable[object]], *needs: Operation) -> Attempt:
         return Attempt(needs, call, basin=b, stream=s)
 
+    def session(*records: AppendRecord, needs: tuple[Operation, ...]) -> Attempt:
+        return Attempt(needs, lambda g: submitted(g, b, s, *records), basin=b, stream=s, session=True)
+
     fence, trim = AppendRecord.fence("f"), AppendRecord.trim(1)
     plain = AppendRecord("x", headers={"fence": "trim"})
     return [
@@ -251,9 +263,9 @@ def on_a_stream(b: str, s: str) -> list[Attempt]:
         attempt(lambda g: g.append(b, s, commands(plain, trim)), Operation.APPEND, Operation.TRIM),
         attempt(lambda g: g.append(b, s, commands(fence)), Operation.APPEND, Operation.FENCE),
         attempt(lambda g: g.append(b, s, commands(fence, trim)), Operation.APPEND, Operation.FENCE, Operation.TRIM),
-        attempt(lambda g: submitted(g, b, s, plain), Operation.APPEND),
-        attempt(lambda g: submitted(g, b, s, trim, plain), Operation.APPEND, Operation.TRIM),
-        attempt(lambda g: submitted(g, b, s, plain, fence), Operation.APPEND, Operation.FENCE),
+        session(plain, needs=(Operation.APPEND,)),
+        session(trim, plain, needs=(Operation.APPEND, Operation.TRIM)),
+        session(plain, fence, needs=(Operation.APPEND, Operation.FENCE)),
         attempt(lambda g: g.read(b, s, ReadRequest.of(SeqNum(0))), Operation.READ),
         attempt(lambda g: followed(g, b, s), Operation.READ),
         attempt(lambda g: g.stream_metrics(b, s, StreamMetricSet.STORAGE, METRICS), Operation.STREAM_METRICS),
@@ -339,14 +351,16 @@ def test_what_a_token_does_is_what_it_may(token: AccessTokenInfo, tried: list[At
         before = await picture(engine)
         for attempt in tried:
             failure, outcome = await result_of(attempt.call(guard))
-            assert isinstance(failure, PermissionDenied) is not attempt.permitted(token)
+            assert isinstance(failure, PermissionDenied) is not attempt.permitted(token) or (
+                isinstance(failure, NotFound) and attempt.begins(token)
+            )
             if failure is not None and own:
                 assert f"`{own}{attempt.stream}`" not in failure.message
             if attempt.stream is not None and isinstance(outcome, Provisioned):
                 assert outcome.info.name == attempt.stream
             after = await picture(engine)
             changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-            assert changed <= ({attempt.touches(token)} if attempt.permitted(token) else set())
+            assert changed <= ({attempt.touches(token)} if attempt.begins(token) else set())
             before = after
 
     on_a_filled_store(check)
