@@ -57,7 +57,7 @@ lint: $(VENV)/.installed ## ruff: rules and format
 
 types: $(VENV)/.installed ## mypy --strict, and pyright on the public API
 	@echo "==> mypy"
-	@$(BIN)/mypy $(wildcard src tests bench examples)
+	@$(BIN)/mypy $(wildcard src tests bench examples tools)
 	@echo "==> pyright --verifytypes"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes perdure --ignoreexternal > $(VENV)/verifytypes.log \
 	  || { cat $(VENV)/verifytypes.log; exit 1; }
@@ -87,7 +87,7 @@ check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds
 
 # --- generated files ---------------------------------------------------------------------------------------------
 
-.PHONY: lock upgrade proto
+.PHONY: lock upgrade proto sync
 
 # Pins stay as they are unless pyproject.toml asks for something else; `make upgrade` moves them all.
 UV_COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
@@ -109,6 +109,9 @@ proto: $(VENV)/codegen/.installed ## Regenerate *_pb2.py from the .proto files
 	@cd src && find perdure -name '*.proto' -print \
 	  -exec ../$(VENV)/codegen/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. {} +
 	@find src/perdure -name '*_pb2.pyi' -exec sed -i 's/_Mapping\]/_Mapping[str, object]]/g' {} +  # completes its types
+
+sync: $(VENV)/.installed ## Write the blocking classes from the asynchronous ones
+	@$(BIN)/python tools/blocking_faces.py
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
