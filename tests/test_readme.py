@@ -30,10 +30,11 @@ def test_every_block_is_run_by_a_test_here() -> None:
     assert len(BLOCKS) == 4
 
 
-async def test_the_quickstart_prints_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", ["async with S2.open", "perdure.sync"])
+async def test_the_quickstart_prints_what_it_says(wanted: str, tmp_path: Path) -> None:
     async def run() -> list[str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", block("S2.open")), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+            *(sys.executable, "-c", block(wanted)), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
         )
         async with asyncio.timeout(30):
             output, _ = await process.communicate()
@@ -108,20 +109,6 @@ async def test_a_token_is_issued_as_said(tmp_path: Path) -> None:
         assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
         assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
         assert (await http.get("/v1/basins", headers=token)).status_code == 403
-
-
-async def test_the_sdk_speaks_to_the_server_that_the_environment_names(tmp_path: Path) -> None:
-    (names,) = re.findall(r"^\$ export (S2_.*)$", README, re.MULTILINE)
-    async with ServeCommand(tmp_path / "data") as server:
-        environment = dict(pair.split("=") for pair in names.split())
-        environment = {name: server.url if "ENDPOINT" in name else value for name, value in environment.items()}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", block("S2.from_env")), stdout=asyncio.subprocess.PIPE, env=os.environ | environment
-        )
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate()
-        assert process.returncode == 0
-        assert output.decode().splitlines() == ["0 Hello over HTTP"]
 
 
 @pytest.mark.parametrize("command", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))

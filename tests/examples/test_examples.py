@@ -1,0 +1,85 @@
+"""The examples, run as a user runs them: a process on a directory, once and again."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from perdure import S2, AppendRecord
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples"
+
+
+def run(name: str, directory: Path) -> list[str]:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_every_example_is_run_here() -> None:
+    tests = "".join(path.read_text() for path in HERE.glob("test_*.py"))
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in tests] == []
+
+
+def test_quickstart(tmp_path: Path) -> None:
+    for first in (0, 3):
+        assert run("quickstart.py", tmp_path / "data") == [
+            f"stored as records {first} to {first + 2}",
+            f"refused: the next record is {first + 3}",
+            f"{first} b'Hello' {{b'lang': b'en'}}",
+            f"{first + 1} b'Gr\\xc3\\xbc\\xc3\\x9f Gott' {{b'lang': b'de'}}",
+            f"{first + 2} b'\\x00\\xff' {{}}",
+        ]
+
+
+def test_producer_and_consumer(tmp_path: Path) -> None:
+    for first in (0, 500):
+        begin, *ends = run("producer_consumer.py", tmp_path / "data")
+        assert begin == f"the consumer begins at record {first}"
+        # Which of the two is through first is open.
+        assert sorted(ends) == ["handled 500 orders", f"the last order is record {first + 499}"]
+
+
+def test_llm_tokens(tmp_path: Path) -> None:
+    answer = "You asked: Why? The answer is on disk before you read it. "
+    assert run("llm_tokens.py", tmp_path / "data") == [
+        "before the reload: You asked: Why? ",
+        "after the reload:  The answer is on disk before you read it. ",
+        f"replayed:          {answer}",
+    ]
+
+
+def test_blocking(tmp_path: Path) -> None:
+    assert run("blocking.py", tmp_path / "data") == [
+        *(f"{name}: step {step}" for name in ("first", "second") for step in range(3)),
+        "batches of [1, 1, 1]",
+        "nothing new",
+        "streams: ['log']",
+    ]
+
+
+async def test_follow(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    async with S2.open(directory) as s2:
+        stream = s2.basin("quickstart").stream("greetings")
+        for start, body in ((0, "a"), (1, "b")):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-W", "error", str(EXAMPLES / "follow.py"), str(directory), "greetings", str(start)),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            try:
+                assert await process.stdout.readline() == f"-- caught up at {start}\n".encode()
+                await stream.append([AppendRecord(body)])
+                assert await process.stdout.readline() == f"{start} {body}\n".encode()
+                process.send_signal(signal.SIGINT)
+                output, errors = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+            assert (process.returncode, output, errors) == (0, f"-- the next one is {start + 1}\n".encode(), b"")
