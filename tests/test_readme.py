@@ -27,7 +27,7 @@ def block(wanted: str) -> str:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 @pytest.mark.parametrize("wanted", ["async with S2.open", "perdure.sync"])
@@ -109,6 +109,20 @@ async def test_a_token_is_issued_as_said(tmp_path: Path) -> None:
         assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
         assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
         assert (await http.get("/v1/basins", headers=token)).status_code == 403
+
+
+async def test_the_sdk_speaks_to_the_server_that_the_environment_names(tmp_path: Path) -> None:
+    (names,) = re.findall(r"^\$ export (S2_.*)$", README, re.MULTILINE)
+    async with ServeCommand(tmp_path / "data") as server:
+        environment = dict(pair.split("=") for pair in names.split())
+        environment = {name: server.url if "ENDPOINT" in name else value for name, value in environment.items()}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", block("S2.from_env")), stdout=asyncio.subprocess.PIPE, env=os.environ | environment
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+        assert process.returncode == 0
+        assert output.decode().splitlines() == ["0 Hello over HTTP"]
 
 
 @pytest.mark.parametrize("command", re.findall(r"^\$ make (\w+)", README, re.MULTILINE))

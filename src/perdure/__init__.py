@@ -26,8 +26,11 @@ from .client import (
     Stream,
     Streams,
 )
+from .client.endpoints import Endpoints
+from .client.retries import AppendRetryPolicy, RetryPolicy
 from .errors import (
     AppendConditionFailed,
+    AuthenticationFailed,
     BasinDeletionPending,
     BasinNotFound,
     DecryptionFailed,
@@ -36,6 +39,8 @@ from .errors import (
     Invalid,
     NotFound,
     PerdureError,
+    PermissionDenied,
+    RateLimited,
     ReadUnwritten,
     RequestRejected,
     ResourceExists,
@@ -69,6 +74,7 @@ from .model.encryption import EncryptionKey
 from .model.positions import ReadStart, SeqNum, StreamPosition, TailOffset, Timestamp
 from .model.records import AppendRecord, CommandKind, SequencedRecord
 from .model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
+from .wire.compression import Compression
 
 __all__ = [
     "S2",
@@ -76,8 +82,10 @@ __all__ = [
     "AppendConditionFailed",
     "AppendInput",
     "AppendRecord",
+    "AppendRetryPolicy",
     "AppendSession",
     "AppendTicket",
+    "AuthenticationFailed",
     "Basin",
     "BasinConfig",
     "BasinDeletionPending",
@@ -86,19 +94,23 @@ __all__ = [
     "Basins",
     "Cipher",
     "CommandKind",
+    "Compression",
     "DecryptionFailed",
     "DeleteOnEmptyConfig",
     "DeleteOnEmptyReconfiguration",
     "DeletionPending",
     "EncryptionKey",
+    "Endpoints",
     "FencingTokenMismatch",
     "InfiniteRetention",
     "Invalid",
     "NotFound",
     "Page",
     "PerdureError",
+    "PermissionDenied",
     "Producer",
     "ProvisionResult",
+    "RateLimited",
     "ReadBatch",
     "ReadSession",
     "ReadStart",
@@ -108,6 +120,7 @@ __all__ = [
     "RequestRejected",
     "ResourceExists",
     "RetentionAge",
+    "RetryPolicy",
     "SeqNum",
     "SeqNumMismatch",
     "SequencedRecord",

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,9 @@ def test_a_signal_ends_it_and_leaves_nothing(data: Path, tmp_path: Path, number:
     lock = FileLock(DataDirectory(data, private=False).users_lock)
     assert lock.try_acquire()  # so it waits, with its directory made
     command = [sys.executable, "-m", "perdure", "backup", "--data", str(data), str(tmp_path / "backup")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # Whoever runs the tests in the background of a shell script has them ignore SIGINT, and children inherit that.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         while not holds_open(process.pid, data / "users.lock"):
             assert process.poll() is None
         assert (tmp_path / "backup.partial").exists()

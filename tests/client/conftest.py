@@ -2,13 +2,18 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from perdure import S2, Basin, Stream
 from perdure.client.transports.local import LocalTransport
-from tests.store.stores import KINDS, Kind, Store, store_of
+from tests.client.http_server import HOST, serving_engine
+from tests.store.stores import Kind, Store, opened, store_of
+
+Carrier = Literal["memory", "sqlite", "http"]
+CARRIERS: tuple[Carrier, ...] = ("memory", "sqlite", "http")
 
 
 @pytest.fixture(autouse=True)
@@ -17,13 +22,21 @@ def never_block_the_loop() -> Iterator[BlockBuster]:
         for function in blockbuster.functions.values():
             # Opening and closing happen once, and touch a few small files beside the database.
             function.can_block_in("perdure/store/sqlite/engine.py", {"_start", "aclose"})
+            function.can_block_in("perdure/server/serving.py", {"__aenter__", "__aexit__"})
+            function.can_block_in("tests/client/http_server.py", {"serving_engine"})
         yield blockbuster
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
+@pytest.fixture(params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> Carrier:
+    """What stands between the client and its store."""
+    carrier: Carrier = request.param
+    return carrier
+
+
+@pytest.fixture
+def kind(carrier: Carrier) -> Kind:
+    return "sqlite" if carrier == "http" else carrier
 
 
 @pytest.fixture
@@ -32,8 +45,16 @@ def store(kind: Kind, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-async def s2(store: Store) -> AsyncIterator[S2]:
-    async with S2(transport=LocalTransport(store.open)) as s2:
+async def s2(carrier: Carrier, store: Store) -> AsyncIterator[S2]:
+    if carrier != "http":
+        async with S2(transport=LocalTransport(store.open)) as s2:
+            yield s2
+        return
+    async with (
+        opened(store) as engine,
+        serving_engine(engine) as port,
+        S2(endpoints=f"http://{HOST}:{port}") as s2,
+    ):
         yield s2
 
 

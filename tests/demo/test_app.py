@@ -194,6 +194,6 @@ async def test_a_bad_environment_is_a_clear_error(environment: dict[str, str], t
     )
     async with asyncio.timeout(20):
         _, stderr = await process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert next(iter(environment)).encode() in stderr
     assert b"Traceback" not in stderr

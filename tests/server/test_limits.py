@@ -124,6 +124,20 @@ async def test_appends_beyond_the_budget_wait_their_turn(serve: Serve) -> None:
             assert (len(acks), terminal) == (10, None)
 
 
+async def test_the_rest_of_a_frame_is_not_waited_for_without_end(serve: Serve) -> None:
+    async with serve(limited(stall_timeout_secs=0.2)) as server:
+        await prepare(server)
+        async with connected(server.port) as peer:
+            session = await open_append(peer)
+            await session.send(frames(batch("a")))
+            await asyncio.sleep(0.4)  # between two frames a session may be silent
+            await session.send(frames(batch("b")) + frames(batch("x" * 700_000))[:350_000])
+            acks, terminal = acks_and_end(await session.rest())
+            assert len(acks) == 2
+            assert terminal is not None
+            assert (terminal.status, b'"code":"request_timeout"' in terminal.body) == (408, True)
+
+
 def large_append(coding: str | None) -> tuple[bytes, dict[str, str]]:
     body = json.dumps({"records": [{"body": "x" * 700_000}]}).encode()
     fields = {"content-type": "application/json"}

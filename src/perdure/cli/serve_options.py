@@ -26,7 +26,7 @@ LIMITS: Final = (
     ("--max-sessions", "max_sessions", int, "append and read sessions at a time, and reads that wait"),
     ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
     ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
-    ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a session's client may take nothing"),
+    ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a client may take nothing, or not end a frame"),
     ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
     ("--idle-timeout-secs", "idle_timeout_secs", float, "how long a connection may have no request"),
     ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),

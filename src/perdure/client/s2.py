@@ -3,35 +3,70 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
 from ..errors import UsageError
+from ..wire.compression import Compression
 from .basin import Basin, Basins
+from .endpoints import Endpoints
+from .retries import RetryPolicy
+from .settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS, HttpSettings, token_from_env
 from .transport import Transport
 
 
 class S2:
     """A store of durable streams, as one account sees it.
 
-    `S2.open` embeds the store in this process. Use it with `async with`, which opens and closes it; or
-    `s2 = await S2.open(…)`, and `await s2.aclose()` at the end. All calls belong to one event loop.
+    `S2(…)` speaks to a store behind HTTP; `S2.open` embeds one in this process. Use it with `async with`, which
+    opens and closes it; or `s2 = await S2.open(…)`, and `await s2.aclose()` at the end. All calls belong to one
+    event loop.
     """
 
     def __init__(
-        self, *, access_token: str | None = None, endpoints: object = None, transport: Transport | None = None
+        self,
+        *,
+        access_token: str | None = None,
+        endpoints: Endpoints | str | None = None,
+        retries: RetryPolicy | None = None,
+        compression: Compression = Compression.NONE,
+        request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
+        connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        """Prepare a client; nothing happens before it is entered.
+        """A client for a store behind HTTP; nothing happens before it is entered.
 
-        `transport` is what carries the requests, for stores that this package does not know. Raises
-        `UsageError` for `access_token` and `endpoints`: this version does not speak HTTP yet.
+        Args:
+            access_token: what the store knows this account by; a server without access control needs none.
+            endpoints: where the store is: `"https://host:port"` for one server, `Endpoints` for an account and a
+                basin address; s2.dev if not given.
+            retries: how failures are tried again; three attempts if not given.
+            compression: how request bodies and batches are packed, and answers asked for.
+            request_timeout: seconds for each attempt of a request, and for each acknowledgement of an append session. A
+                read may take its `wait` more.
+            connection_timeout: seconds for a new connection, until the server has shown that it speaks HTTP/2.
+            ssl_context: how servers are verified; by the certificates of the system if not given.
+            transport: what carries the requests, for stores that this package does not know. The other
+                arguments mean nothing then.
+
+        Raises `UsageError` for arguments that make no sense.
         """
-        if access_token is not None or endpoints is not None or transport is None:
-            raise UsageError(
-                "a store behind HTTP is not available in this version yet; "
-                'embed one in this process with `S2.open("./data")`'
+        if transport is None:
+            from .transports.http import HttpTransport  # HTTP is loaded only by those who use it
+
+            settings = HttpSettings(
+                access_token=access_token,
+                endpoints=endpoints,
+                retries=retries,
+                compression=compression,
+                request_timeout=request_timeout,
+                connection_timeout=connection_timeout,
+                ssl_context=ssl_context,
             )
+            transport = HttpTransport(settings)
         self._transport = transport
         self._opened = False
         self._closed = False
@@ -55,8 +90,12 @@ class S2:
 
     @classmethod
     def from_env(cls) -> S2:
-        """A client for the store that the environment names. Raises `UsageError`: see `S2`."""
-        return cls()
+        """A client for the store that the environment names.
+
+        `S2_ACCESS_TOKEN` is the token, and `S2_ACCOUNT_ENDPOINT` with `S2_BASIN_ENDPOINT` the addresses; without these
+        two it is s2.dev. Raises `UsageError` when the token is missing, or one of the addresses.
+        """
+        return cls(access_token=token_from_env(os.environ), endpoints=Endpoints.from_env(os.environ))
 
     def basin(self, name: str) -> Basin:
         """A handle on the basin of this name, without asking whether it exists. Raises `Invalid`."""

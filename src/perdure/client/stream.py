@@ -166,8 +166,9 @@ class Stream:
         The arguments are those of `read`, without its caps.
 
         Raises `Invalid`. Entering the session raises `ReadUnwritten`, `StreamNotFound` and
-        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath, and
-        `DecryptionFailed` where records were sealed with another key than the handle's.
+        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath
+        (over HTTP one of those two), and `DecryptionFailed` where records were sealed with another key than the
+        handle's.
         """
         request = ReadRequest.of(start, count=count, bytes=bytes, until=until, clamp=clamp, wait=wait)
 

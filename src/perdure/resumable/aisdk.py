@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..client import S2
+from ..client.endpoints import Endpoints
 from ..errors import Invalid
 from .adapter import Adapter, ClosingFold, OnError, Transform, View, safe_error_text
 from .aisdk_kept import KeptHistories
@@ -223,7 +224,7 @@ def create_resumable_chat(
     s2: S2 | None = None,
     path: str | os.PathLike[str] | None = None,
     access_token: str | None = None,
-    endpoints: object = None,
+    endpoints: Endpoints | str | None = None,
     mode: ModeName = "single-use",
     batch_size: int = DEFAULT_BATCH_SIZE,
     linger_ms: float = DEFAULT_LINGER_MS,

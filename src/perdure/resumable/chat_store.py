@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import UNSET
 
 from ..client import S2, Basin, Stream
+from ..client.endpoints import Endpoints
 from ..errors import PermissionDenied, ResourceExists, SessionClosed, UsageError
 from ..model.configs import (
     SECONDS_A_DAY,
@@ -54,7 +55,7 @@ class ChatStore:
         s2: S2 | None,
         path: str | os.PathLike[str] | None,
         access_token: str | None,
-        endpoints: object,
+        endpoints: Endpoints | str | None,
         basin: str,
         mode: Mode,
     ) -> ChatStore:

@@ -14,7 +14,7 @@ from collections import deque
 from time import perf_counter
 from typing import Final
 
-from ..errors import PerdureError, ServerDraining, Unavailable
+from ..errors import PerdureError, RequestTimeout, ServerDraining, Unavailable
 from ..model.batches import AppendAck, AppendInput
 from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
@@ -26,6 +26,7 @@ from ..wire.s2s_messages import append_input_of
 from .admission import Admission
 from .asgi import Receive, Send
 from .context import Context
+from .delivering import PIECE_BYTES
 from .limits import ServerLimits
 from .request import Request
 from .response import Channel
@@ -69,6 +70,10 @@ class AppendSession:
         self._slot = slot
         self._telemetry = telemetry
         self._limits = limits
+        self._patience: asyncio.TimerHandle | None = None
+        """Rings when the rest of a frame does not come."""
+        self._missing_then = 0
+        """What that frame lacked when the time was set."""
         self._pending: deque[asyncio.Future[AppendAck]] = deque()
         self._pending_bytes = 0
         self._closed = False
@@ -138,6 +143,7 @@ class AppendSession:
             logger.exception("an append session failed")
             self._end(exc)
         finally:
+            self._stop_waiting()
             self._closed = True
             self._progress.set()
             self._input_over.set()
@@ -146,14 +152,36 @@ class AppendSession:
     async def _feed(self, decoder: FrameDecoder, data: bytes, more: bool) -> None:
         try:
             for frame in decoder.feed(data):
+                self._stop_waiting()
                 await self._submit(append_input_of(frame))
                 if self._closed:
                     self._refuse()
                     return
             if not more:
                 decoder.finish()
+            elif missing := decoder.missing_bytes:
+                self._wait_for_rest(missing)
         except PerdureError as exc:
             self._end(exc)
+
+    def _wait_for_rest(self, missing: int) -> None:
+        """A session may be silent for ever between two frames, but not within one, which is held in memory.
+
+        It has to go on by as much in a time as a reader has to take.
+        """
+        if self._patience is not None:
+            if self._missing_then - missing < PIECE_BYTES:
+                return
+            self._patience.cancel()
+        secs = self._limits.stall_timeout_secs
+        late = RequestTimeout(f"the rest of a frame did not come within {secs:g} seconds")
+        self._missing_then = missing
+        self._patience = asyncio.get_running_loop().call_later(secs, self._end, late)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     async def _submit(self, batch: AppendInput) -> None:
         size = batch.metered_bytes

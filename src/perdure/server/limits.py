@@ -66,6 +66,7 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     """How long a session's client may take nothing of what is sent to it; then the session ends without a clean end.
 
     Over HTTP/1.1 its connection is closed. Over HTTP/2 the stream is reset once the client takes what is on its way.
+    Likewise how long the rest of a frame to an append session may make no headway; then the session ends with 408.
     """
 
     header_timeout_secs: float = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
@@ -10,8 +11,11 @@ from msgspec import UNSET, UnsetType
 
 from .. import client
 from ..client.batching import DEFAULT_LINGER_MS
+from ..client.endpoints import Endpoints
 from ..client.in_flight import DEFAULT_MAX_IN_FLIGHT_BYTES
 from ..client.producer import RecordAck
+from ..client.retries import RetryPolicy
+from ..client.settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS
 from ..client.transport import Transport
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
@@ -31,6 +35,7 @@ from ..model.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_PAGE_ITEMS
 from ..model.positions import ReadStart, StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from ..model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
+from ..wire.compression import Compression
 from .face import Account, BlockingIterator, Face
 
 __all__ = [
@@ -427,19 +432,51 @@ class RecordTicket(Face[client.RecordTicket]):
 class S2(Account):
     """A store of durable streams, as one account sees it.
 
-    `S2.open` embeds the store in this process.
+    `S2(…)` speaks to a store behind HTTP; `S2.open` embeds one in this process.
     Use it in a `with` block. Any thread may call, many at once.
     """
 
     def __init__(
-        self, *, access_token: str | None = None, endpoints: object = None, transport: Transport | None = None
+        self,
+        *,
+        access_token: str | None = None,
+        endpoints: Endpoints | str | None = None,
+        retries: RetryPolicy | None = None,
+        compression: Compression = Compression.NONE,
+        request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
+        connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        """Open a client.
+        """A client for a store behind HTTP, opened at once.
 
-        `transport` is what carries the requests, for stores that this package does not know. Raises
-        `UsageError` for `access_token` and `endpoints`: this version does not speak HTTP yet.
+        Args:
+            access_token: what the store knows this account by; a server without access control needs none.
+            endpoints: where the store is: `"https://host:port"` for one server, `Endpoints` for an account and a
+                basin address; s2.dev if not given.
+            retries: how failures are tried again; three attempts if not given.
+            compression: how request bodies and batches are packed, and answers asked for.
+            request_timeout: seconds for each attempt of a request, and for each acknowledgement of an append session. A
+                read may take its `wait` more.
+            connection_timeout: seconds for a new connection, until the server has shown that it speaks HTTP/2.
+            ssl_context: how servers are verified; by the certificates of the system if not given.
+            transport: what carries the requests, for stores that this package does not know. The other
+                arguments mean nothing then.
+
+        Raises `UsageError` for arguments that make no sense.
         """
-        self._start(lambda: client.S2(access_token=access_token, endpoints=endpoints, transport=transport))
+        self._start(
+            lambda: client.S2(
+                access_token=access_token,
+                endpoints=endpoints,
+                retries=retries,
+                compression=compression,
+                request_timeout=request_timeout,
+                connection_timeout=connection_timeout,
+                ssl_context=ssl_context,
+                transport=transport,
+            )
+        )
 
     @property
     def basins(self) -> Basins:
@@ -461,7 +498,11 @@ class S2(Account):
 
     @classmethod
     def from_env(cls) -> S2:
-        """A client for the store that the environment names. Raises `UsageError`: see `S2`."""
+        """A client for the store that the environment names.
+
+        `S2_ACCESS_TOKEN` is the token, and `S2_ACCOUNT_ENDPOINT` with `S2_BASIN_ENDPOINT` the addresses; without these
+        two it is s2.dev. Raises `UsageError` when the token is missing, or one of the addresses.
+        """
         return cls._started(lambda: client.S2.from_env())
 
     def basin(self, name: str) -> Basin:
@@ -595,8 +636,9 @@ class Stream(Face[client.Stream]):
         The arguments are those of `read`, without its caps.
 
         Raises `Invalid`. Entering the session raises `ReadUnwritten`, `StreamNotFound` and
-        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath, and
-        `DecryptionFailed` where records were sealed with another key than the handle's.
+        `StreamDeletionPending`; reading raises `Unavailable` when the stream is deleted underneath
+        (over HTTP one of those two), and `DecryptionFailed` where records were sealed with another key than the
+        handle's.
         """
         return ReadSession(
             self._loop,

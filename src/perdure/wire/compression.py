@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import zlib
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import zstandard
+from ..errors import BadRequest, UsageError
 
-from ..errors import BadRequest
+if TYPE_CHECKING:
+    import zstandard
 
 MIN_COMPRESSED_BYTES: Final = 1024
 """Smaller payloads and bodies are sent as they are (sections 2.8 and 6.9)."""
@@ -43,6 +44,13 @@ class _ZstdContexts(threading.local):
     """One compressor and one decompressor for each thread: making them costs more than a small payload does."""
 
     def __init__(self) -> None:
+        # Loaded by those who use it: a client without zstd needs no package for it.
+        try:
+            import zstandard
+        except ImportError:
+            raise UsageError(
+                "zstd needs the package `zstandard`: install it, or choose gzip or no compression"
+            ) from None
         self.compressor: zstandard.ZstdCompressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         self.decompressor: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
 
@@ -102,11 +110,14 @@ def _decompress_gzip(data: bytes, limit: int) -> bytes | None:
 
 def _decompress_zstd(data: bytes, limit: int) -> bytes | None:
     """As `_decompress_gzip`."""
+    decompressor = _zstd.decompressor
+    import zstandard
+
     try:
         claimed = zstandard.get_frame_parameters(data).content_size
         if claimed != zstandard.CONTENTSIZE_UNKNOWN and claimed > limit:
             return None
-        return _zstd.decompressor.decompress(data, max_output_size=limit + 1, allow_extra_data=False)
+        return decompressor.decompress(data, max_output_size=limit + 1, allow_extra_data=False)
     except zstandard.ZstdError:
         # zstd itself does not tell these apart.
         raise _Damage(f"is damaged, cut off, followed by more bytes, or unfolds to more than {limit} bytes") from None

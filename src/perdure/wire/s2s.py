@@ -106,6 +106,11 @@ class FrameDecoder:
         self._at = 0
         return self._frames()
 
+    @property
+    def missing_bytes(self) -> int:
+        """How much the frame that has begun still lacks; 0 if none has."""
+        return self._missing if self._payload is not None else 0
+
     def finish(self) -> None:
         """The input is over. Raises `TruncatedFrame` if it ended within a frame, or again what was refused."""
         if self._violation is not None:

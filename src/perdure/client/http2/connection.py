@@ -1,0 +1,211 @@
+"""One HTTP/2 connection on asyncio: a socket under `Http2Protocol`. No task runs for it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final, cast
+
+from ...errors import TransportError
+from . import frames
+from .frames import Code, Http2Violation
+from .protocol import Http2Protocol
+from .stream import Http2Stream, Listener
+
+_WRITE_BYTES: Final = 256 * 1024
+"""How much goes to the socket's buffer at a time; what does not fit waits in its streams, where it can be given up."""
+
+_CLOSE_SECS: Final = 1.0
+"""How long a farewell may take."""
+
+ALPN: Final = "h2"
+
+
+class Http2Connection(asyncio.Protocol):
+    """Requests to one server. Made with `connect`."""
+
+    def __init__(self) -> None:
+        self._http = Http2Protocol()
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._pumping = False
+        self._receiving = False
+        self._failure: str | None = None
+        self._last_resort: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def connect(cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> Http2Connection:
+        """Connect, and wait until the server has shown that it speaks HTTP/2.
+
+        Raises `TransportError`, which says that nothing can have been applied. `timeout` is in seconds, for all of it.
+        """
+        connection: Http2Connection | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                loop = asyncio.get_running_loop()
+                _, connection = await loop.create_connection(
+                    cls,
+                    host,
+                    port,
+                    ssl=tls,
+                    server_hostname=host if tls is not None else None,
+                )
+                await connection._handshake(is_tls=tls is not None)
+                return connection
+        except TimeoutError:
+            what = f"no connection to {host}:{port} within {timeout:g} s"
+        except ssl.SSLCertVerificationError as exc:
+            what = f"the certificate of {host}:{port} cannot be trusted: {exc.verify_message}"
+        except OSError as exc:
+            what = f"cannot connect to {host}:{port}: {exc.strerror or exc}"
+        except Http2Violation as exc:
+            what = f"{host}:{port}: {exc.message}"
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            raise
+        if connection is not None:
+            connection.abort()
+        raise TransportError(what, may_have_applied=False)
+
+    async def _handshake(self, *, is_tls: bool) -> None:
+        assert self._transport is not None
+        if is_tls:
+            channel = cast("ssl.SSLObject", self._transport.get_extra_info("ssl_object"))
+            if channel.selected_alpn_protocol() != ALPN:
+                raise Http2Violation("the server did not agree to speak it over TLS")
+        await self._ready
+
+    # Requests -------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may be opened now."""
+        return self._failure is None and self._http.has_room
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can come or go any more."""
+        return self._failure is not None
+
+    def open(self, block: bytes, listener: Listener, *, body: bytes | None = None, end: bool = True) -> Http2Stream:
+        """Send a request; only while `has_room`. `body` None is none, and `end` False leaves it open for `send`."""
+        stream = self._http.open(block, listener, has_body=body is not None or not end)
+        if body or not end:
+            self._http.send(stream, body or b"", end=end)
+        elif body is not None:
+            self._http.send(stream, end=True)
+        self._pump()
+        return stream
+
+    def send(self, stream: Http2Stream, data: bytes = b"", *, end: bool = False) -> None:
+        """Send a piece of a body as far as flow control lets it, the rest later. Never waits."""
+        self._http.send(stream, data, end=end)
+        self._pump()
+
+    def read(self, stream: Http2Stream, size: int) -> None:
+        """So many bytes of the answer were used up."""
+        self._http.read(stream, size)
+        if self._http.output and not self._receiving:
+            self._pump()
+
+    def reset(self, stream: Http2Stream) -> None:
+        """Give a request up. Nothing happens when it is over."""
+        self._http.reset(stream)
+        self._pump()
+        self._close_if_done()
+
+    async def aclose(self) -> None:
+        """Say farewell and close the socket; what is still open is lost. Idempotent."""
+        self._fail("the client was closed", Code.NO_ERROR)
+        await asyncio.shield(self._gone)  # soon: see `_fail`
+
+    def abort(self) -> None:
+        """Close the socket at once."""
+        self._failure = self._failure or "the connection was given up"
+        if self._transport is not None:
+            self._transport.abort()
+        if self._ready.done() and not self._ready.cancelled():
+            self._ready.exception()
+
+    # asyncio.Protocol -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_BYTES)
+        self._pump()
+
+    def data_received(self, data: bytes) -> None:
+        if self._failure is not None:
+            return
+        self._receiving = True
+        try:
+            self._http.receive(data)
+        except Http2Violation as exc:
+            self._fail(exc.message, exc.reason, exc)
+            return
+        finally:
+            self._receiving = False
+        if self._http.is_ready and not self._ready.done():
+            self._ready.set_result(None)
+        self._pump()
+        self._close_if_done()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._pump()
+
+    def eof_received(self) -> bool:
+        return False  # the server sends no more: nothing that is open can be answered
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._failure = self._failure or "the connection was lost" + (f": {exc}" if exc else "")
+        self._http.lose(self._failure)
+        if not self._ready.done():
+            self._ready.set_exception(Http2Violation(f"{self._failure} before the server said anything"))
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Send what can be sent; control frames even while the socket is slow, bodies only while it is not."""
+        transport = self._transport
+        if transport is None or self._failure is not None or self._receiving or self._pumping:
+            return  # data_received pumps at its end, for all that its listeners did
+        self._pumping = True
+        http = self._http
+        try:
+            more = True
+            while more:
+                more = not self._paused and http.flush(_WRITE_BYTES)
+                if http.output:
+                    output, http.output = http.output, []
+                    transport.write(b"".join(output))
+        finally:
+            self._pumping = False
+
+    def _fail(self, message: str, code: Code, cause: Http2Violation | None = None) -> None:
+        if self._failure is None:
+            self._failure = message
+            if not self._ready.done() and cause is not None:
+                self._ready.set_exception(cause)
+            self._http.lose(message)
+            if self._transport is not None:
+                self._transport.write(frames.goaway(code))
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.close()
+            # A peer that reads nothing, or does not end TLS, would hold the socket for long.
+            self._last_resort = asyncio.get_running_loop().call_later(_CLOSE_SECS, transport.abort)
+
+    def _close_if_done(self) -> None:
+        if self._http.is_draining and self._failure is None and not self._http.open_streams:
+            self._fail("the server closed the connection", Code.NO_ERROR)

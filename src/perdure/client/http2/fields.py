@@ -1,0 +1,67 @@
+"""Header fields as HTTP/2 sends them (HPACK, RFC 7541).
+
+Requests are written without a dynamic table: every field is a literal that nobody remembers. That costs a few hundred
+bytes a request, keeps secrets out of tables, makes the fields that all requests share constant bytes, and needs no
+encoder. Answers may use the whole of HPACK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+import hpack
+
+from .frames import Code, Http2Violation
+
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+"""Names in lower case, with their values, in order."""
+
+MAX_FIELDS_BYTES: Final = 64 * 1024
+"""Of one answer's fields, packed or not."""
+
+_LITERAL: Final = 0x00
+_NEVER_INDEXED: Final = 0x10
+_LENGTH_BITS: Final = 7
+
+
+def literal(name: bytes, value: bytes, *, secret: bool = False) -> bytes:
+    """One field. A secret is marked so that no proxy on the way puts it into a table."""
+    return b"%c%b%b%b%b" % (
+        _NEVER_INDEXED if secret else _LITERAL,
+        _length(len(name)),
+        name,
+        _length(len(value)),
+        value,
+    )
+
+
+def literals(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([literal(name, value) for name, value in fields])
+
+
+def _length(size: int) -> bytes:
+    limit = (1 << _LENGTH_BITS) - 1
+    if size < limit:
+        return bytes((size,))
+    out = bytearray((limit,))
+    size -= limit
+    while size >= 128:
+        out.append(size & 127 | 128)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
+
+
+class FieldDecoder:
+    """The fields of the answers of one connection, which share a table."""
+
+    def __init__(self) -> None:
+        self._decoder = hpack.Decoder(MAX_FIELDS_BYTES)
+
+    def decode(self, block: bytes) -> Fields:
+        """The fields of one whole block. Raises `Http2Violation`; the connection cannot go on then."""
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except hpack.HPACKError as exc:
+            raise Http2Violation(f"header fields that cannot be decoded: {exc}", Code.COMPRESSION_ERROR) from exc

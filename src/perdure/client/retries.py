@@ -1,0 +1,55 @@
+"""Whether and when to try again: decisions without clocks or sockets (store API, section 10.2)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from ..errors import PerdureError, UsageError
+
+
+class AppendRetryPolicy(StrEnum):
+    """Which failed appends are sent again."""
+
+    ALL = "all"
+    """All whose error allows it. A batch whose acknowledgement was lost may be there twice."""
+    NO_SIDE_EFFECTS = "no-side-effects"
+    """Only those that have certainly changed nothing; otherwise the ambiguous failure is raised."""
+
+
+class RetryPolicy(Struct, frozen=True):
+    """How failures are retried. Raises `UsageError` for numbers that make no sense.
+
+    `max_attempts` counts the first one too: 1 is no retries. Before retry number n (from 0) comes a delay of
+    min(`min_delay_ms` × 2^n, `max_delay_ms`), plus a random part of as much again; more if the server asked for it.
+    """
+
+    max_attempts: int = 3
+    min_delay_ms: float = 100
+    max_delay_ms: float = 1000
+    appends: AppendRetryPolicy = AppendRetryPolicy.ALL
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise UsageError(f"max_attempts must be at least 1, which is no retries; got {self.max_attempts}")
+        if not 0 <= self.min_delay_ms <= self.max_delay_ms < float("inf"):
+            raise UsageError(
+                "delays must be 0 ms or more, and min_delay_ms not above max_delay_ms; "
+                f"got {self.min_delay_ms:g} and {self.max_delay_ms:g}"
+            )
+
+    def delay_secs(self, retry: int, chance: float, retry_after_ms: int | None = None) -> float:
+        """Seconds before retry number `retry` (from 0); `chance` is a random number from 0 to 1."""
+        base = min(self.min_delay_ms * 2.0 ** min(retry, 64), self.max_delay_ms)
+        return max(base + base * chance, retry_after_ms or 0) / 1000
+
+    def allows(self, error: PerdureError, failures: int) -> bool:
+        """Whether to try again after `failures` failed attempts (at least 1), of which `error` ended the last."""
+        return error.retry_is_safe and failures < self.max_attempts
+
+    def allows_append(self, error: PerdureError, failures: int, *, in_doubt: bool = True) -> bool:
+        """The same for appends. `in_doubt`: something was sent, so that only `error` can tell what became of it."""
+        if self.appends is AppendRetryPolicy.NO_SIDE_EFFECTS and in_doubt and not error.has_no_side_effects:
+            return False
+        return self.allows(error, failures)

@@ -1,0 +1,75 @@
+"""How a client over HTTP behaves."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+from ..errors import UsageError
+from ..wire.compression import Compression, compress
+from .endpoints import Endpoints
+from .retries import RetryPolicy
+
+TOKEN_VARIABLE: Final = "S2_ACCESS_TOKEN"
+
+DEFAULT_REQUEST_TIMEOUT_SECS: Final = 5.0
+DEFAULT_CONNECTION_TIMEOUT_SECS: Final = 3.0
+
+
+class HttpSettings:
+    """Everything that `S2` is told about a store behind HTTP. Raises `UsageError`. The token shows nowhere."""
+
+    __slots__ = (
+        "access_token", "compression", "connection_timeout", "endpoints", "request_timeout", "retries", "ssl_context"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        access_token: str | None = None,
+        endpoints: Endpoints | str | None = None,
+        retries: RetryPolicy | None = None,
+        compression: Compression = Compression.NONE,
+        request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
+        connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.access_token: str | None = _token(access_token)
+        self.endpoints: Endpoints = Endpoints.of(endpoints)
+        self.retries: RetryPolicy = retries or RetryPolicy()
+        self.compression: Compression = compression
+        self.request_timeout: float = _seconds(request_timeout, "request_timeout")
+        self.connection_timeout: float = _seconds(connection_timeout, "connection_timeout")
+        self.ssl_context: ssl.SSLContext | None = ssl_context
+        compress(b"", compression)  # tells now whether a package is missing
+        if self.access_token is None and self.endpoints.is_cloud:
+            raise UsageError(
+                "s2.dev needs an access token; give access_token=…, "
+                'or endpoints="http://host:port" for a server of your own, or embed a store with `S2.open("./data")`'
+            )
+
+    def __repr__(self) -> str:
+        return f"<HttpSettings {self.endpoints.account}>"
+
+
+def token_from_env(environment: Mapping[str, str]) -> str:
+    """The token in `S2_ACCESS_TOKEN`. Raises `UsageError` without one."""
+    token = environment.get(TOKEN_VARIABLE)
+    if not token:
+        raise UsageError(f"{TOKEN_VARIABLE} is not set; a server without access control takes any value")
+    return token
+
+
+def _token(token: str | None) -> str | None:
+    if token is None:
+        return None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError("an access token is visible ASCII without spaces, and not empty; this one is not")
+    return token
+
+
+def _seconds(value: float, what: str) -> float:
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{what} must be a positive number of seconds, got {value!r}")
+    return value

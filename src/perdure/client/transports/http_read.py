@@ -1,0 +1,181 @@
+"""A read session over HTTP, which goes on after a lost connection where it left off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ...errors import PerdureError, ProtocolViolation, ReadUnwritten, SessionClosed, TransportError, TruncatedFrame
+from ...model.batches import ReadBatch
+from ...model.positions import SeqNum
+from ...model.reads import ReadRequest
+from ...wire.s2s import Frame, FrameDecoder
+from ...wire.s2s_messages import read_batch_of
+from ..read_progress import ReadProgress
+from ..waiting import Bell
+from .http_requests import Call, Requests, SessionStream
+
+LIVENESS_SECS: Final = 20.0
+"""A server that is alive says something at least so often (store API, section 6.7)."""
+
+
+class HttpReadChannel:
+    """A `ReadChannel`. No task runs for it: whoever reads drives it, over lost connections too."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        request: ReadRequest,
+        call: Callable[[ReadRequest], Call],
+        on_interruption: Callable[[], None],
+    ) -> None:
+        self._requests = requests
+        self._call = call
+        self._on_interruption = on_interruption
+        self._progress = ReadProgress(request)
+        self._clock = asyncio.get_running_loop().time
+        self._link: _Link | None = None
+        self._failures = 0
+        self._pending: PerdureError | None = None
+        """What was lost, and is to be retried by the next call."""
+        self._has_ended = False
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Connect. Raises what keeps the session from starting, after the retries."""
+        await self._connected()
+
+    async def next(self) -> ReadBatch | None:
+        while not self._has_ended:
+            link = await self._connected()
+            if link is None:
+                break
+            try:
+                frame = await link.next()
+                if frame is None:
+                    break
+                batch = read_batch_of(frame)
+                if not batch.records and batch.tail is None:
+                    raise ProtocolViolation("a batch with neither records nor a tail")
+            except PerdureError as exc:
+                self._drop()
+                if self._is_closed:
+                    break
+                self._failures += 1
+                if not self._requests.settings.retries.allows(exc, self._failures):
+                    raise
+                self._pending = exc
+                self._on_interruption()
+                continue
+            link.used(frame)
+            self._failures = 0
+            self._progress.received(batch, self._clock())
+            return batch
+        self._has_ended = True
+        self._drop()
+        return None
+
+    async def aclose(self) -> None:
+        self._is_closed = self._has_ended = True
+        self._drop()
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    async def _connected(self) -> _Link | None:
+        """The session, a new one if need be; None when nothing is left to read."""
+        while self._link is None:
+            if self._pending is not None:
+                await self._requests.back_off(self._pending, self._failures)
+                self._pending = None
+            request = self._progress.rest(self._clock())
+            if request is None:
+                return None
+            link = _Link()
+            try:
+                link.stream = await self._requests.open_session(self._call(request), link)
+            except ReadUnwritten as exc:
+                if self._is_at(exc, request):
+                    return None  # the connection was lost when there was nothing left but the end
+                raise
+            except PerdureError as exc:
+                self._failures += 1
+                if not self._requests.settings.retries.allows(exc, self._failures):
+                    raise
+                self._pending = exc
+                continue
+            if self._is_closed:
+                link.close()
+                raise SessionClosed("the read session is closed")
+            self._link = link
+        return self._link
+
+    def _is_at(self, error: ReadUnwritten, request: ReadRequest) -> bool:
+        at = request.start
+        return self._progress.has_begun and isinstance(at, SeqNum) and error.tail.seq_num == at.value
+
+
+class _Link:
+    """One session of a channel: bytes to frames, which wait for their reader. HTTP's window bounds how many."""
+
+    def __init__(self) -> None:
+        self.stream: SessionStream | None = None
+        self._decoder = FrameDecoder()
+        self._frames: deque[Frame] = deque()
+        self._is_over = False
+        self._error: PerdureError | None = None
+        self._changed = Bell()
+
+    async def next(self) -> Frame | None:
+        """The next frame, None at the clean end. Raises what ended the session, and `TransportError` after silence."""
+        while not self._frames:
+            if self._is_over:
+                if self._error is not None:
+                    raise self._error
+                return None
+            try:
+                async with asyncio.timeout(LIVENESS_SECS):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise TransportError(
+                    f"the server said nothing for {LIVENESS_SECS:g} s", may_have_applied=False
+                ) from None
+        return self._frames.popleft()
+
+    def used(self, frame: Frame) -> None:
+        """The frame was used up: the server may send more."""
+        if self.stream is not None:
+            self.stream.read(len(frame.payload) + 4)
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.reset()
+        self._over(None)
+
+    def data(self, piece: bytes) -> None:
+        try:
+            self._frames.extend(self._decoder.feed(piece))
+        except ProtocolViolation as exc:
+            self._over(exc)
+            return
+        if self._frames:
+            self._changed.ring()
+
+    def ended(self, error: PerdureError | None) -> None:
+        if error is None:
+            try:
+                self._decoder.finish()
+            except TruncatedFrame as exc:
+                error = TransportError(exc.message, may_have_applied=False)
+            except ProtocolViolation as exc:
+                error = exc
+        self._over(error)
+
+    def _over(self, error: PerdureError | None) -> None:
+        if not self._is_over:
+            self._is_over, self._error = True, error
+            self._changed.ring()

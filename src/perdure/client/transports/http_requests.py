@@ -1,0 +1,333 @@
+"""Requests over HTTP/2 and their answers: one at a time with retries, or held open for a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from ..._version import __version__
+from ...errors import BadRequest, PerdureError, ProtocolViolation, TransportError
+from ...wire import headers
+from ...wire.compression import Compression, compress, decompress
+from ...wire.errors_json import decode_error
+from ..endpoints import Origin
+from ..http2.connection import Http2Connection
+from ..http2.fields import Fields, literal, literals
+from ..http2.pool import Pool
+from ..http2.stream import Http2Stream
+from ..settings import HttpSettings
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""Of a unary answer, packed or not; the largest that the API gives is a few MiB."""
+
+USER_AGENT: Final = f"perdure/{__version__}".encode()
+
+_log: Final = logging.getLogger("perdure.client")
+
+
+class Call(Struct, frozen=True):
+    """One request, but for what all requests have. `path` is encoded, and below `/v1`."""
+
+    method: bytes
+    path: str
+    basin: str | None = None
+    body: bytes | None = None
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    secrets: tuple[tuple[bytes, bytes], ...] = ()
+    is_append: bool = False
+    patience_secs: float = 0.0
+    """What the server may take beyond the request timeout, because it was asked to wait."""
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer, unpacked."""
+
+    status: int
+    fields: Fields
+    body: bytes
+
+
+class Session(Protocol):
+    """Who hears what comes in a session that has begun. Nothing here may raise."""
+
+    def data(self, piece: bytes) -> None: ...
+
+    def ended(self, error: PerdureError | None) -> None:
+        """The last thing: the answer has ended, or was lost."""
+        ...
+
+
+class Requests:
+    """Everything that a client asks of one store."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings: HttpSettings = settings
+        self._pool = Pool(ssl_context=settings.ssl_context, connection_timeout=settings.connection_timeout)
+        self._account = settings.endpoints.account_origin
+        self._common: dict[str | None, tuple[Origin, bytes]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def aclose(self) -> None:
+        """End the tasks that sessions began, and close all connections. Idempotent."""
+        self._is_closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._pool.aclose()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run the work of a session in a task, which ends with the client at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def ask(self, call: Call) -> Answer:
+        """Send a request until it is answered or not worth trying again. Raises the error that the last answer told."""
+        failures = 0
+        while True:
+            try:
+                return await self._once(call)
+            except PerdureError as exc:
+                failures += 1
+                policy = self.settings.retries
+                if not (policy.allows_append if call.is_append else policy.allows)(exc, failures):
+                    raise
+                await self.back_off(exc, failures)
+
+    async def back_off(self, error: PerdureError, failures: int) -> None:
+        """Say that there will be a retry, and wait for its time. Raises `error` when the client is closed."""
+        if self._is_closed:
+            raise error
+        after = getattr(error, "retry_after_ms", None)
+        delay = self.settings.retries.delay_secs(failures - 1, random.random(), after)
+        _log.warning("trying again in %.2f s (attempt %d): %s", delay, failures + 1, error)
+        await asyncio.sleep(delay)
+
+    async def _once(self, call: Call) -> Answer:
+        packed = call.body
+        fields = call.fields
+        if packed and self.settings.compression is not Compression.NONE:
+            packed = compress(packed, self.settings.compression)
+            fields = (*fields, (headers.CONTENT_ENCODING, self.settings.compression.value.encode()))
+        if packed is not None:
+            fields = (*fields, (headers.CONTENT_LENGTH, b"%d" % len(packed)))
+        origin, common = self._common_fields(call.basin)
+        connection = await self._pool.connection(origin)
+        listener = _Whole()
+        stream = connection.open(self._block(call, common, fields), listener, body=packed)
+        listener.took = lambda size: connection.read(stream, size)
+        status, answered, body = await self._settled(call, connection, stream, listener.future)
+        body = _unpacked(answered, body)
+        if status >= 300:
+            raise _told(status, answered, body)
+        return Answer(status, answered, body)
+
+    async def _settled(
+        self,
+        call: Call,
+        connection: Http2Connection,
+        stream: Http2Stream,
+        future: asyncio.Future[tuple[int, Fields, bytes]],
+    ) -> tuple[int, Fields, bytes]:
+        limit = self.settings.request_timeout + call.patience_secs
+        try:
+            async with asyncio.timeout(limit):
+                return await future
+        except TimeoutError:
+            raise TransportError(f"no answer within {limit:g} s", may_have_applied=stream.sent_some) from None
+        finally:
+            connection.reset(stream)  # nothing, unless the answer is not wanted any more
+
+    async def open_session(self, call: Call, session: Session) -> SessionStream:
+        """Begin a session, once. Raises what keeps it from starting. A call without a body has nothing to send."""
+        origin, common = self._common_fields(call.basin)
+        connection = await self._pool.connection(origin)
+        listener = _Live(session)
+        has_input = call.method == b"POST"
+        stream = connection.open(self._block(call, common, call.fields), listener, end=not has_input)
+        try:
+            async with asyncio.timeout(self.settings.request_timeout):
+                await listener.future
+        except TimeoutError:
+            connection.reset(stream)
+            raise TransportError(
+                f"the session did not begin within {self.settings.request_timeout:g} s", may_have_applied=False
+            ) from None
+        except BaseException:
+            connection.reset(stream)
+            raise
+        return SessionStream(connection, stream)
+
+    def _block(self, call: Call, common: bytes, fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
+        return b"".join(
+            [
+                literal(b":method", call.method),
+                literal(b":path", b"/v1" + call.path.encode()),
+                common,
+                literals(fields),
+                *[literal(name, value, secret=True) for name, value in call.secrets],
+            ]
+        )
+
+    def _common_fields(self, basin: str | None) -> tuple[Origin, bytes]:
+        """The server for a request in `basin` (None: on the account), and the fields that all requests there have."""
+        known = self._common.get(basin)
+        if known is not None:
+            return known
+        settings = self.settings
+        origin = self._account if basin is None else settings.endpoints.basin_origin(basin)
+        fields = [
+            literal(b":scheme", origin.scheme.encode()),
+            literal(b":authority", origin.authority.encode()),
+            literal(headers.USER_AGENT, USER_AGENT),
+        ]
+        if settings.compression is not Compression.NONE:
+            fields.append(literal(headers.ACCEPT_ENCODING, settings.compression.value.encode()))
+        if settings.access_token is not None:
+            value = b"Bearer " + settings.access_token.encode()
+            fields.append(literal(headers.AUTHORIZATION, value, secret=True))
+        if basin is not None and not settings.endpoints.basin_is_in_host:
+            fields.append(literal(headers.S2_BASIN, basin.encode()))
+        found = self._common[basin] = origin, b"".join(fields)
+        return found
+
+
+class SessionStream:
+    """A session's request, while it is open."""
+
+    __slots__ = ("_connection", "_stream")
+
+    def __init__(self, connection: Http2Connection, stream: Http2Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    def send(self, frame: bytes) -> None:
+        """Send it as soon as flow control lets it. Never waits."""
+        self._connection.send(self._stream, frame)
+
+    def finish(self) -> None:
+        """Nothing more will be sent."""
+        self._connection.send(self._stream, end=True)
+
+    def read(self, size: int) -> None:
+        """So many bytes of what came were used up."""
+        self._connection.read(self._stream, size)
+
+    def reset(self) -> None:
+        """Give the session up. Nothing happens when it is over."""
+        self._connection.reset(self._stream)
+
+
+class _Whole:
+    """Collects an answer."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[tuple[int, Fields, bytes]] = asyncio.get_running_loop().create_future()
+        self.took: Callable[[int], None] = lambda size: None
+        self._status = 0
+        self._fields: Fields = []
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def head(self, status: int, fields: Fields) -> None:
+        self._status, self._fields = status, fields
+
+    def data(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= MAX_ANSWER_BYTES:
+            self._pieces.append(piece)
+            self.took(len(piece))
+        elif not self.future.done():
+            self.future.set_exception(ProtocolViolation(f"an answer of more than {MAX_ANSWER_BYTES} bytes"))
+
+    def end(self) -> None:
+        if not self.future.done():
+            self.future.set_result((self._status, self._fields, b"".join(self._pieces)))
+
+    def lost(self, error: PerdureError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Live:
+    """Hands the answer of a session on once it has begun; before, it may turn out to be an error."""
+
+    def __init__(self, session: Session) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._session = session
+        self._refusal: _Whole | None = None
+
+    def head(self, status: int, fields: Fields) -> None:
+        if status < 300:
+            if not self.future.done():
+                self.future.set_result(None)
+            return
+        self._refusal = _Whole()
+        self._refusal.head(status, fields)
+
+    def data(self, piece: bytes) -> None:
+        if self._refusal is None:
+            self._session.data(piece)
+        else:
+            self._refusal.data(piece)
+
+    def end(self) -> None:
+        if self._refusal is None:
+            self._session.ended(None)
+            return
+        self._refusal.end()
+        try:
+            status, fields, body = self._refusal.future.result()
+            error: PerdureError = _told(status, fields, _unpacked(fields, body))
+        except PerdureError as exc:
+            error = exc
+        self._fail(error)
+
+    def lost(self, error: PerdureError) -> None:
+        if self.future.done():
+            self._session.ended(error)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: PerdureError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def field(fields: Fields, name: bytes) -> bytes | None:
+    """The first value of this name."""
+    for found, value in fields:
+        if found == name:
+            return value
+    return None
+
+
+def _told(status: int, fields: Fields, body: bytes) -> PerdureError:
+    after = field(fields, headers.RETRY_AFTER_MS)
+    retry_after_ms = int(after) if after is not None and after.isdigit() and len(after) < 10 else None
+    return decode_error(status, body, retry_after_ms=retry_after_ms)
+
+
+_CODINGS: Final = {coding.value.encode(): coding for coding in Compression}
+
+
+def _unpacked(fields: Fields, body: bytes) -> bytes:
+    name = field(fields, headers.CONTENT_ENCODING)
+    if name is None:
+        return body
+    coding = _CODINGS.get(name.lower())
+    if coding is None:
+        raise ProtocolViolation(f"an answer packed with {name[:40]!r}, which was not asked for")
+    try:
+        return decompress(body, coding, limit=MAX_ANSWER_BYTES, code=ProtocolViolation.code)
+    except BadRequest as exc:
+        raise ProtocolViolation(exc.message) from exc

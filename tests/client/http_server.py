@@ -1,0 +1,41 @@
+"""A real server on a free port, over an engine of the test's choice, in the test's own event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from perdure.server import serving
+from perdure.server.access import RootToken
+from perdure.server.app import create_app
+from perdure.server.context import ServerSettings
+from perdure.server.endpoints import OPERATIONS
+from perdure.server.telemetry import Telemetry
+from perdure.store.engine import Engine
+from perdure.store.service import StreamStore
+
+HOST = "127.0.0.1"
+DRAIN_SECS = 5.0
+
+
+@asynccontextmanager
+async def serving_engine(
+    engine: Engine, *, port: int = 0, root_token: str | None = None, tls: serving.TlsFiles | None = None
+) -> AsyncIterator[int]:
+    """Serve the engine, which the caller closes; gives the port."""
+    settings = ServerSettings()
+    app = create_app(
+        StreamStore(engine),
+        settings,
+        root_token=None if root_token is None else RootToken(root_token),
+        telemetry=Telemetry(OPERATIONS),
+    )
+    listener = serving.listen(HOST, port)
+    with listener:
+        found: int = listener.getsockname()[1]
+        async with serving.Serving(app, listener, limits=settings.limits, tls=tls, activity=app.activity):
+            try:
+                yield found
+            finally:
+                await app.drain(DRAIN_SECS)
+    await app.aclose()
