@@ -12,9 +12,9 @@
             for record in records:
                 print(record.seq_num, record.text)
 
-The classes are those of `perdure`, method by method with the same arguments and errors; `close` is what `aclose` is
-there, and a ticket's `result()` what awaiting it is. Records, positions, configurations and errors are the very ones of
-`perdure`. Each client has one thread of its own, in which the asynchronous code runs.
+The classes are those of `perdure`, embedded or over HTTP, method by method with the same arguments and errors; `close`
+is what `aclose` is there, and a ticket's `result()` what awaiting it is. Records, positions, configurations and errors
+are the very ones of `perdure`. Each client has one thread of its own, in which the asynchronous code runs.
 
 - **Threads.** Any thread may call, many at once, and also one that runs an event loop, such as a notebook's; that loop
   stands still meanwhile, as with any blocking call.
