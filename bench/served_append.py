@@ -20,12 +20,14 @@ CONNECTIONS = 64
 IN_FLIGHT_BYTES = 8 * MIB
 
 
-async def _repeat(server: Served, stream: str, connections: int, each: int) -> tuple[float, Samples]:
-    """Requests a second of so many connections, each appending to a stream of its own, and their latencies."""
+async def _repeat(
+    server: Served, stream: str, connections: int, each: int, *, shared: bool = False
+) -> tuple[float, Samples]:
+    """Requests a second of so many connections, and their latencies; each has a stream of its own unless `shared`."""
     loop = asyncio.get_running_loop()
     clients: list[Repeating] = []
     for number in range(connections):
-        request = unary_append(f"{stream}-{number}", [AppendRecord(numbered(number, KIB))])
+        request = unary_append(stream if shared else f"{stream}-{number}", [AppendRecord(numbered(number, KIB))])
         _, client = await loop.create_connection(partial(Repeating, request, each), server.host, server.port)
         clients.append(client)
     started = time.perf_counter()
@@ -40,28 +42,32 @@ async def _repeat(server: Served, stream: str, connections: int, each: int) -> t
 
 
 async def _unary(run: Run, server: Served) -> list[Row]:
+    rows = [await _unary_at_once(run, server, shared=shared) for shared in (True, False)]
+    _, lone = await _repeat(server, "lone", 1, run.pick(3000, 300))
+    notes = f"p99 {lone.p99_ms:.2f} ms"
+    return [*rows, Row("server: a lone unary append of 1 KB, p50", lone.p50_ms, "ms", at_most(1), notes)]
+
+
+async def _unary_at_once(run: Run, server: Served, *, shared: bool) -> Row:
+    stream, what = ("shared", "one stream") if shared else ("unary", f"{CONNECTIONS} streams")
     rounds, each = run.pick(5, 2), run.pick(800, 200)
-    await _repeat(server, "unary", CONNECTIONS, 100)
+    await _repeat(server, stream, CONNECTIONS, 100, shared=shared)
     rates, samples, cpu = Rates(), Samples(), 0.0
     for number in range(rounds):
-        run.progress(f"unary appends: round {number + 1} of {rounds}")
+        run.progress(f"unary appends to {what}: round {number + 1} of {rounds}")
         before = server.cpu_seconds()
-        rate, found = await _repeat(server, "unary", CONNECTIONS, each)
+        rate, found = await _repeat(server, stream, CONNECTIONS, each, shared=shared)
         cpu += server.cpu_seconds() - before
         rates.add(rate)
         samples.extend(found.values())
-    _, lone = await _repeat(server, "lone", 1, run.pick(3000, 300))
-    return [
-        Row(
-            f"server: unary appends of 1 KB on {CONNECTIONS} connections",
-            rates.median,
-            "requests/s",
-            at_least(12_000),
-            f"{rates.spread()}; p50 {samples.p50_ms:.1f} ms, p99 {samples.p99_ms:.1f} ms; "
-            f"{cpu / len(samples) * 1e6:.0f} µs of the server's CPU a request",
-        ),
-        Row("server: a lone unary append of 1 KB, p50", lone.p50_ms, "ms", at_most(1), f"p99 {lone.p99_ms:.2f} ms"),
-    ]
+    return Row(
+        f"server: unary appends of 1 KB on {CONNECTIONS} connections to {what}",
+        rates.median,
+        "requests/s",
+        at_least(12_000),
+        f"{rates.spread()}; p50 {samples.p50_ms:.1f} ms, p99 {samples.p99_ms:.1f} ms; "
+        f"{cpu / len(samples) * 1e6:.0f} µs of the server's CPU a request",
+    )
 
 
 class AppendSession:
