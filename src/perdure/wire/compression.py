@@ -40,11 +40,10 @@ class Compression(Enum):
     ZSTD = "zstd"
 
 
-class _ZstdContexts(threading.local):
-    """One compressor and one decompressor for each thread: making them costs more than a small payload does."""
+class _ZstdContexts:
+    """One compressor and one decompressor: making them costs more than a small payload does."""
 
     def __init__(self) -> None:
-        # Loaded by those who use it: a client without zstd needs no package for it.
         try:
             import zstandard
         except ImportError:
@@ -55,13 +54,21 @@ class _ZstdContexts(threading.local):
         self.decompressor: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
 
 
-_zstd: Final = _ZstdContexts()
+_of_thread: Final = threading.local()
+
+
+def _zstd() -> _ZstdContexts:
+    """Those of this thread, made with the first use of zstd: whoever does without it needs no package for it."""
+    contexts: _ZstdContexts | None = getattr(_of_thread, "zstd", None)
+    if contexts is None:
+        contexts = _of_thread.zstd = _ZstdContexts()
+    return contexts
 
 
 def compress(data: bytes, compression: Compression) -> bytes:
     """`data` packed as one gzip member or one zstd frame."""
     if compression is Compression.ZSTD:
-        return _zstd.compressor.compress(data)
+        return _zstd().compressor.compress(data)
     if compression is Compression.GZIP:
         return zlib.compress(data, GZIP_LEVEL, _GZIP_WINDOW_BITS)
     return data
@@ -110,7 +117,7 @@ def _decompress_gzip(data: bytes, limit: int) -> bytes | None:
 
 def _decompress_zstd(data: bytes, limit: int) -> bytes | None:
     """As `_decompress_gzip`."""
-    decompressor = _zstd.decompressor
+    decompressor = _zstd().decompressor
     import zstandard
 
     try:

@@ -1,0 +1,39 @@
+"""The package works without its extras: what they bring is imported by those who use it, and named when missing."""
+
+import subprocess
+import sys
+
+import pytest
+
+OPTIONAL = ("cryptography", "granian", "nacl", "prometheus_client", "pydantic", "starlette", "uvloop", "zstandard")
+
+
+def run(script: str) -> None:
+    """In an interpreter where none of the optional packages can be imported."""
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))\n"
+    done = subprocess.run([sys.executable, "-c", blocked + script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["perdure", "perdure.cli.main", "perdure.patterns", "perdure.resumable", "perdure.sync"],
+)
+def test_it_is_imported_without_extras(module: str) -> None:
+    run(f"import {module}")
+
+
+def test_zstd_alone_needs_its_package() -> None:
+    run("""
+from perdure.errors import UsageError
+from perdure.wire.compression import Compression, compress, decompress
+
+packed = compress(b"x" * 5000, Compression.GZIP)
+assert decompress(packed, Compression.GZIP, limit=5000, code="bad_frame") == b"x" * 5000
+try:
+    compress(b"x", Compression.ZSTD)
+except UsageError as exc:
+    assert "zstandard" in str(exc)
+else:
+    raise AssertionError("compressed without its package")
+""")
