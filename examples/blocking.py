@@ -51,7 +51,7 @@ def main(directory: str) -> None:
         except TimeoutError:
             print("nothing new")
 
-        print("streams:", [info.name for info in basin.streams.list()])
+        print("streams:", [info.name for info in basin.streams.list_all()])
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ WORDING: Final = (
     (r"so that awaiting the ticket does not wait", "so that `result` does not wait"),
     (r"Use it with `async with`", "Use it in a `with` block"),
     (r"`async with`", "`with`"),
+    (r"\basync for\b", "for"),
     (r"\baclose\b", "close"),
     (r"\bCancelling\b", "Interrupting"),
 )

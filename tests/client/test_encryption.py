@@ -109,7 +109,7 @@ async def test_streams_keep_the_cipher_that_they_were_created_with(s2: S2, seale
     await sealed.stream("plain").append([AppendRecord("x")])
     await stream.append([AppendRecord("after")])
     assert await texts(stream) == ["before", "after"]
-    assert {info.name: info.cipher async for info in sealed.streams.list()} == {"plain": None, "s": cipher}
+    assert {info.name: info.cipher async for info in sealed.streams.list_all()} == {"plain": None, "s": cipher}
 
 
 async def test_fence_and_trim_work_and_read_back(sealed: Basin) -> None:

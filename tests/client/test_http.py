@@ -224,7 +224,7 @@ class TestAddresses:
         monkeypatch.setenv("S2_ACCOUNT_ENDPOINT", f"http://{HOST}:{port}")
         monkeypatch.setenv("S2_BASIN_ENDPOINT", f"http://{HOST}:{port}")
         async with S2.from_env() as s2:
-            assert [info.name async for info in s2.basins.list()] == [BASIN]
+            assert [info.name async for info in s2.basins.list_all()] == [BASIN]
 
 
 class TestCompression:
@@ -240,7 +240,7 @@ class TestCompression:
             assert [record.body for record in (await packed.read(SeqNum(0))).records] == [body] * 4
             async with packed.read_session(SeqNum(0), wait=0) as records:
                 assert [record.body async for record in records] == [body] * 4
-            assert [info.name async for info in s2.basins.list()] == [BASIN]
+            assert [info.name async for info in s2.basins.list_all()] == [BASIN]
 
 
 class TestEncryption:
@@ -354,11 +354,11 @@ async def test_listing_page_after_page(s2: S2, stream: Stream) -> None:
     names = sorted(f"ä{number:03}" for number in range(7))
     for name in names:
         await streams.create(name)
-    page = await streams.list_page(prefix="ä", limit=3)
+    page = await streams.list(prefix="ä", limit=3)
     assert ([info.name for info in page.items], page.has_more) == (names[:3], True)
-    page = await streams.list_page(prefix="ä", start_after="ä004", limit=1000)
+    page = await streams.list(prefix="ä", start_after="ä004", limit=1000)
     assert ([info.name for info in page.items], page.has_more) == (names[5:], False)
-    assert [info.name async for info in streams.list(prefix="ä")] == names
+    assert [info.name async for info in streams.list_all(prefix="ä")] == names
 
 
 async def test_an_empty_stream_over_http(stream: Stream) -> None:

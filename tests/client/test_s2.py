@@ -58,7 +58,7 @@ class TestOpening:
     async def test_memory_is_gone_when_it_is_closed(self) -> None:
         for _ in range(2):
             async with S2.open(":memory:") as s2:
-                assert [info async for info in s2.basins.list()] == []
+                assert [info async for info in s2.basins.list_all()] == []
                 await s2.basins.create(NAME)
 
     async def test_two_clients_share_a_directory(self, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ class TestBasins:
         await s2.basins.delete(basin.name)
 
         async def gone() -> bool:
-            return not (await s2.basins.list_page()).items
+            return not (await s2.basins.list()).items
 
         await eventually(gone)
         with pytest.raises(BasinNotFound):
@@ -157,10 +157,10 @@ class TestBasins:
     async def test_a_listing_pages_by_itself(self, s2: S2) -> None:
         names = [f"basin-{number:04}" for number in range(1003)]
         await asyncio.gather(*[s2.basins.create(name) for name in names])
-        assert [info.name async for info in s2.basins.list()] == names
-        assert [info.name async for info in s2.basins.list(prefix="basin-1")] == names[1000:]
-        assert [info.name async for info in s2.basins.list(start_after="basin-1001")] == names[1002:]
-        page = await s2.basins.list_page(prefix="basin-", start_after="basin-0001", limit=2)
+        assert [info.name async for info in s2.basins.list_all()] == names
+        assert [info.name async for info in s2.basins.list_all(prefix="basin-1")] == names[1000:]
+        assert [info.name async for info in s2.basins.list_all(start_after="basin-1001")] == names[1002:]
+        page = await s2.basins.list(prefix="basin-", start_after="basin-0001", limit=2)
         assert ([info.name for info in page.items], page.has_more) == (names[2:4], True)
 
     @pytest.mark.parametrize("name", ["short", "Upper-case", "", "x" * 49])
@@ -216,11 +216,11 @@ class TestStreams:
                 await basin.streams.create(name)
             await basin.streams.delete("b")
             await basin.streams.delete("b")
-            assert [info.name async for info in basin.streams.list()] == ["a", "c"]
-            every = [info async for info in basin.streams.list(include_deleted=True)]
+            assert [info.name async for info in basin.streams.list_all()] == ["a", "c"]
+            every = [info async for info in basin.streams.list_all(include_deleted=True)]
             assert [info.name for info in every] == ["a", "b", "c"]
             assert every[1].deleted_at is not None
-            assert [info.name for info in (await basin.streams.list_page(limit=2)).items] == ["a", "b"]
+            assert [info.name for info in (await basin.streams.list(limit=2)).items] == ["a", "b"]
             with pytest.raises(StreamDeletionPending):
                 await basin.stream("b").append([AppendRecord("x")])
             with pytest.raises(StreamDeletionPending):
@@ -228,15 +228,15 @@ class TestStreams:
             await s2.basins.delete(NAME)
             with pytest.raises(BasinDeletionPending):
                 await basin.streams.create("d")
-            assert [info.name async for info in s2.basins.list()] == []
-            assert [info.name async for info in s2.basins.list(include_deleted=True)] == [NAME]
+            assert [info.name async for info in s2.basins.list_all()] == []
+            assert [info.name async for info in s2.basins.list_all(include_deleted=True)] == [NAME]
 
     async def test_delete_and_create_anew(self, basin: Basin, stream: Stream) -> None:
         await stream.append([AppendRecord("old")])
         await basin.streams.delete("s")
 
         async def gone() -> bool:
-            return not (await basin.streams.list_page()).items
+            return not (await basin.streams.list()).items
 
         await eventually(gone)
         with pytest.raises(StreamNotFound):

@@ -88,7 +88,7 @@ async def test_a_lifespan_opens_and_closes(tmp_path: Path) -> None:
 async def test_a_store_that_was_given_stays_open(s2: S2) -> None:
     chat = await chat_on(s2)
     await chat.aclose()
-    assert [basin.name async for basin in s2.basins.list()] == [BASIN]
+    assert [basin.name async for basin in s2.basins.list_all()] == [BASIN]
 
 
 @pytest.mark.parametrize("where", [{}, {"path": "x", "access_token": "y"}])

@@ -58,10 +58,10 @@ def test_lists_are_loops(s2: S2, basin: Basin) -> None:
     names = [f"s{number}" for number in range(5)]
     for name in names:
         basin.streams.create(name)
-    assert [info.name for info in basin.streams.list(prefix="s")] == names
-    assert [info.name for info in s2.basins.list()] == ["blocking-basin"]
-    assert next(basin.streams.list(start_after="s1")).name == "s2"
-    assert [info.name for info in basin.streams.list_page(limit=2).items] == names[:2]
+    assert [info.name for info in basin.streams.list_all(prefix="s")] == names
+    assert [info.name for info in s2.basins.list_all()] == ["blocking-basin"]
+    assert next(basin.streams.list_all(start_after="s1")).name == "s2"
+    assert [info.name for info in basin.streams.list(limit=2).items] == names[:2]
 
 
 def test_configurations_are_changed_and_resources_deleted(s2: S2, basin: Basin, stream: Stream) -> None:

@@ -122,7 +122,7 @@ def test_a_closed_client_refuses_calls_and_still_tells_what_it_knows() -> None:
         ticket.result()
         reader = stream.read_session(SeqNum(0))
         next(reader)
-        streams = s2.basin("blocking-basin").streams.list()
+        streams = s2.basin("blocking-basin").streams.list_all()
         next(streams)
     s2.close()
     for refused in (
@@ -132,7 +132,7 @@ def test_a_closed_client_refuses_calls_and_still_tells_what_it_knows() -> None:
         lambda: producer.submit(AppendRecord("c")),
         lambda: next(reader),
         lambda: next(streams),
-        s2.basins.list_page,
+        s2.basins.list,
         stream.read_session(SeqNum(0)).__enter__,
     ):
         with pytest.raises(SessionClosed):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 from msgspec import UNSET, UnsetType
 
@@ -24,25 +23,11 @@ from ..model.configs import (
 )
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
-from ..model.names import check_basin_name, check_stream_name
+from ..model.names import check_basin_name, check_basin_prefix, check_stream_name, check_stream_prefix
 from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
+from .listing import check_page, every
 from .stream import Stream
 from .transport import Transport
-
-InfoT = TypeVar("InfoT", BasinInfo, StreamInfo)
-
-
-async def _every(
-    get_page: Callable[[str], Awaitable[Page[InfoT]]], start_after: str, include_deleted: bool
-) -> AsyncIterator[InfoT]:
-    while True:
-        page = await get_page(start_after)
-        for item in page.items:
-            if include_deleted or item.deleted_at is None:
-                yield item
-        if not page.has_more:
-            return
-        start_after = page.items[-1].name
 
 
 def _new_request_token() -> str:
@@ -175,24 +160,39 @@ class Basins:
             if not ignore_not_found:
                 raise
 
-    def list(
-        self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False
-    ) -> AsyncIterator[BasinInfo]:
-        """All basins that start with `prefix` and sort after `start_after`, in order, page after page.
+    async def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[BasinInfo]:
+        """One page of the basins that start with `prefix` and sort after `start_after`, in order of their names.
 
-        Those being deleted are left out, unless `include_deleted`.
+        Those being deleted are included. `limit` is the most that the page may hold; 0, and more than 1000, mean 1000.
+        `list_all` goes through all pages. Raises `Invalid`.
+        """
+        check_page(check_basin_prefix, prefix, start_after, limit)
+        return await self._transport.list_basins(prefix=prefix, start_after=start_after, limit=limit)
+
+    def list_all(
+        self,
+        *,
+        prefix: str = "",
+        start_after: str = "",
+        limit: int = MAX_PAGE_ITEMS,
+        include_deleted: bool = False,
+    ) -> AsyncIterator[BasinInfo]:
+        """All basins that start with `prefix` and sort after `start_after`, in order of their names.
+
+        ::
+
+            async for basin in s2.basins.list_all(prefix="app-"):
+                print(basin.name)
+
+        Each page of up to `limit` is fetched when the loop gets there. Those being deleted are left out, unless
+        `include_deleted`. The loop raises what `list` does.
         """
 
-        async def get_page(after: str) -> Page[BasinInfo]:
-            return await self.list_page(prefix=prefix, start_after=after)
+        async def page(after: str) -> Page[BasinInfo]:
+            return await self.list(prefix=prefix, start_after=after, limit=limit)
 
-        return _every(get_page, start_after, include_deleted)
-
-    async def list_page(
-        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
-    ) -> Page[BasinInfo]:
-        """One page of up to `limit` basins (at most 1000), those being deleted included."""
-        return await self._transport.list_basins(prefix=prefix, start_after=start_after, limit=limit)
+        found = every(page, start_after, lambda info: info.name)
+        return (info async for info in found if include_deleted or info.deleted_at is None)
 
 
 class Streams:
@@ -282,21 +282,37 @@ class Streams:
             if not ignore_not_found:
                 raise
 
-    def list(
-        self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False
-    ) -> AsyncIterator[StreamInfo]:
-        """All streams that start with `prefix` and sort after `start_after`, in order, page after page.
+    async def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[StreamInfo]:
+        """One page of the streams that start with `prefix` and sort after `start_after`, in order of their names.
 
-        Those being deleted are left out, unless `include_deleted`.
+        Those being deleted are included. `limit` is the most that the page may hold; 0, and more than 1000, mean 1000.
+        `list_all` goes through all pages. An unknown basin has no streams, or the server raises `BasinNotFound`.
+        Raises `Invalid`.
+        """
+        check_page(check_stream_prefix, prefix, start_after, limit)
+        return await self._transport.list_streams(self._basin, prefix=prefix, start_after=start_after, limit=limit)
+
+    def list_all(
+        self,
+        *,
+        prefix: str = "",
+        start_after: str = "",
+        limit: int = MAX_PAGE_ITEMS,
+        include_deleted: bool = False,
+    ) -> AsyncIterator[StreamInfo]:
+        """All streams that start with `prefix` and sort after `start_after`, in order of their names.
+
+        ::
+
+            async for stream in basin.streams.list_all(prefix="app-"):
+                print(stream.name)
+
+        Each page of up to `limit` is fetched when the loop gets there. Those being deleted are left out, unless
+        `include_deleted`. The loop raises what `list` does.
         """
 
-        async def get_page(after: str) -> Page[StreamInfo]:
-            return await self.list_page(prefix=prefix, start_after=after)
+        async def page(after: str) -> Page[StreamInfo]:
+            return await self.list(prefix=prefix, start_after=after, limit=limit)
 
-        return _every(get_page, start_after, include_deleted)
-
-    async def list_page(
-        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
-    ) -> Page[StreamInfo]:
-        """One page of up to `limit` streams (at most 1000), those being deleted included."""
-        return await self._transport.list_streams(self._basin, prefix=prefix, start_after=start_after, limit=limit)
+        found = every(page, start_after, lambda info: info.name)
+        return (info async for info in found if include_deleted or info.deleted_at is None)

@@ -370,14 +370,14 @@ class ResumableChat:
 
     async def _list(self, prefix: str, start_after: str) -> AsyncIterator[StreamInfo]:
         basin = await self._store.basin()
-        async for info in basin.streams.list(prefix=prefix, start_after=start_after):
+        async for info in basin.streams.list_all(prefix=prefix, start_after=start_after):
             yield info
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
         basin = await self._store.basin()
         # Asked for by the list, since looking at a stream would create it.
-        page = await basin.streams.list_page(prefix=name, limit=1)
+        page = await basin.streams.list(prefix=name, limit=1)
         if not any(info.name == name and info.deleted_at is None for info in page.items):
             return False
         await self.stop(name)

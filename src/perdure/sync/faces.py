@@ -287,18 +287,31 @@ class Basins(Face[client.Basins]):
         """
         return self._run(lambda: self._async.delete(name, ignore_not_found=ignore_not_found))
 
-    def list(self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False) -> Iterator[BasinInfo]:
-        """All basins that start with `prefix` and sort after `start_after`, in order, page after page.
+    def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[BasinInfo]:
+        """One page of the basins that start with `prefix` and sort after `start_after`, in order of their names.
 
-        Those being deleted are left out, unless `include_deleted`.
+        Those being deleted are included. `limit` is the most that the page may hold; 0, and more than 1000, mean 1000.
+        `list_all` goes through all pages. Raises `Invalid`.
+        """
+        return self._run(lambda: self._async.list(prefix=prefix, start_after=start_after, limit=limit))
+
+    def list_all(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS, include_deleted: bool = False
+    ) -> Iterator[BasinInfo]:
+        """All basins that start with `prefix` and sort after `start_after`, in order of their names.
+
+        ::
+
+            for basin in s2.basins.list_all(prefix="app-"):
+                print(basin.name)
+
+        Each page of up to `limit` is fetched when the loop gets there. Those being deleted are left out, unless
+        `include_deleted`. The loop raises what `list` does.
         """
         return BlockingIterator(
-            self._loop, self._async.list(prefix=prefix, start_after=start_after, include_deleted=include_deleted)
+            self._loop,
+            self._async.list_all(prefix=prefix, start_after=start_after, limit=limit, include_deleted=include_deleted),
         )
-
-    def list_page(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[BasinInfo]:
-        """One page of up to `limit` basins (at most 1000), those being deleted included."""
-        return self._run(lambda: self._async.list_page(prefix=prefix, start_after=start_after, limit=limit))
 
 
 class Producer(Face[client.Producer]):
@@ -805,15 +818,29 @@ class Streams(Face[client.Streams]):
         """
         return self._run(lambda: self._async.delete(name, ignore_not_found=ignore_not_found))
 
-    def list(self, *, prefix: str = "", start_after: str = "", include_deleted: bool = False) -> Iterator[StreamInfo]:
-        """All streams that start with `prefix` and sort after `start_after`, in order, page after page.
+    def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[StreamInfo]:
+        """One page of the streams that start with `prefix` and sort after `start_after`, in order of their names.
 
-        Those being deleted are left out, unless `include_deleted`.
+        Those being deleted are included. `limit` is the most that the page may hold; 0, and more than 1000, mean 1000.
+        `list_all` goes through all pages. An unknown basin has no streams, or the server raises `BasinNotFound`.
+        Raises `Invalid`.
+        """
+        return self._run(lambda: self._async.list(prefix=prefix, start_after=start_after, limit=limit))
+
+    def list_all(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS, include_deleted: bool = False
+    ) -> Iterator[StreamInfo]:
+        """All streams that start with `prefix` and sort after `start_after`, in order of their names.
+
+        ::
+
+            for stream in basin.streams.list_all(prefix="app-"):
+                print(stream.name)
+
+        Each page of up to `limit` is fetched when the loop gets there. Those being deleted are left out, unless
+        `include_deleted`. The loop raises what `list` does.
         """
         return BlockingIterator(
-            self._loop, self._async.list(prefix=prefix, start_after=start_after, include_deleted=include_deleted)
+            self._loop,
+            self._async.list_all(prefix=prefix, start_after=start_after, limit=limit, include_deleted=include_deleted),
         )
-
-    def list_page(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[StreamInfo]:
-        """One page of up to `limit` streams (at most 1000), those being deleted included."""
-        return self._run(lambda: self._async.list_page(prefix=prefix, start_after=start_after, limit=limit))
