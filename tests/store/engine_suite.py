@@ -87,6 +87,22 @@ class AppendingContract:
         assert [range_of(ack) for ack in acks] == [(n, n + 1) for n in range(300)]
         assert await bodies_of(engine, stream) == [str(n) for n in range(300)]
 
+    async def test_acks_tell_the_tail_of_the_moment_in_which_their_batches_became_durable(
+        self, engine: Engine
+    ) -> None:
+        one, two = await make_stream(engine, "one"), await make_stream(engine, "two")
+        seen: list[tuple[AppendAck, StreamPosition]] = []
+
+        async def append(stream: StreamId, text: str) -> None:
+            ack = await engine.append(stream, batch(text))
+            seen.append((ack, (await engine.state(stream)).position))
+
+        await asyncio.gather(*[append(stream, str(n)) for n in range(100) for stream in (one, two)])
+        assert all(ack.end.seq_num <= ack.tail.seq_num <= now.seq_num for ack, now in seen)
+        # All were submitted in one step, so far fewer commits than batches made them durable.
+        assert any(ack.tail.seq_num > ack.end.seq_num for ack, _ in seen)
+        assert max(ack.tail.seq_num for ack, _ in seen) == 100
+
     async def test_streams_are_numbered_each_for_itself(self, engine: Engine) -> None:
         one, two = await make_stream(engine, "one"), await make_stream(engine, "two")
         acks = await asyncio.gather(*[engine.append(stream, batch("x")) for stream in (one, two) * 20])

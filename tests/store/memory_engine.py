@@ -184,7 +184,7 @@ class MemoryEngine:
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, AppendAck):
                 if not item.future.done():
-                    item.future.set_result(answer)
+                    item.future.set_result(AppendAck(answer.start, answer.end, state.position))
                 continue
             if item.lane is not None and item.lane.failure is None:
                 item.lane.failure = answer

@@ -75,7 +75,11 @@ class AppendInput(Struct, frozen=True):
 
 
 class AppendAck(Struct, frozen=True, gc=False):
-    """A batch is durable. `end` is one past its last record; `tail` is the stream's tail then."""
+    """A batch is durable. `end` is one past its last record.
+
+    `tail` is the stream's tail when the batch became durable: the same as `end`, or further where other batches became
+    durable at the same moment.
+    """
 
     start: StreamPosition
     end: StreamPosition

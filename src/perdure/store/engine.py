@@ -7,7 +7,9 @@ One suite (`tests/store/engine_suite.py`) checks every engine against it.
 - **Atomicity.** A batch becomes durable and visible whole or not at all. The decision
   (`sequencing.sequence`) is taken inside the transaction that writes its outcome.
 - **Acks.** An answer, acknowledgement or rejection alike, is given only when everything it reveals
-  is durable, in the engine's sense of the word, which its documentation states.
+  is durable, in the engine's sense of the word, which its documentation states. The `tail` of an ack is
+  the stream's when the batch became durable (store API, section 5.1): past the `end` of the batch if
+  later ones were committed with it. `sequencing` cannot know of those, so engines put it in.
 - **Lanes.** Batches submitted on one `Lane` are a session: once one of them is rejected or fails, no
   later one of that lane is applied, even if it was submitted already. A lane has no other holes.
 - **Reads** see durable batches only, never a part of one, and hide what is trimmed or expired.

@@ -23,6 +23,7 @@ from ...errors import PerdureError, StorageFailed, StorageFull, Unavailable
 from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
+from ..sequencing import Block
 from .checkpoint import Checkpointer
 from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
@@ -306,7 +307,7 @@ class Writer:
             connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
-        return Committed(outcomes, group)
+        return Committed(_with_tails(outcomes, group.blocks), group)
 
     def _append(self, item: Append, group: Group) -> AppendAck | PerdureError:
         try:
@@ -399,3 +400,22 @@ class Writer:
         """
         if self._failure is None:
             keep_log_on_close(self._connection, keep=False)
+
+
+def _with_tails(outcomes: list[Outcome], blocks: list[tuple[StreamId, Block]]) -> list[Outcome]:
+    """The acks tell the tail as of the commit: past the end of a batch if later ones of its stream came with it.
+
+    Each ack among `outcomes` is that of the next of `blocks`.
+    """
+    last = dict(blocks)
+    if len(last) == len(blocks):
+        return outcomes
+    acked = iter(blocks)
+    told: list[Outcome] = []
+    for future, outcome in outcomes:
+        if isinstance(outcome, AppendAck):
+            stream_id, block = next(acked)
+            if block is not last[stream_id]:
+                outcome = AppendAck(outcome.start, outcome.end, last[stream_id].tail)
+        told.append((future, outcome))
+    return told
