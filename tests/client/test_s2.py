@@ -126,6 +126,14 @@ class TestBasins:
         assert (plain.info, plain.provision_result) == (None, None)
         assert repr(plain) == f"<Basin '{NAME}'>"
 
+    async def test_every_view_tells_where_a_basin_is(self, s2: S2) -> None:
+        infos = [
+            (await s2.basins.create(NAME)).info,
+            (await s2.basins.ensure(NAME)).info,
+            *[info async for info in s2.basins.list()],
+        ]
+        assert [info and info.location for info in infos] == ["local"] * 3
+
     async def test_ensure_replaces_the_whole_configuration(self, s2: S2) -> None:
         results = [
             (await s2.basins.ensure(NAME, create_stream_on_append=flag)).provision_result

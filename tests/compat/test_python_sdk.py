@@ -152,6 +152,11 @@ class TestAccount:
         assert default in locations
         assert await s2.set_default_location(default.name) == default
 
+    async def test_basins_tell_where_they_are(self, s2: S2, basin: S2Basin) -> None:
+        default = await s2.get_default_location()
+        page = await s2.list_basins(prefix=basin.name)
+        assert [info.location for info in page.items] == [default.name]
+
 
 class TestStreams:
     async def test_a_stream_is_created_listed_configured_and_deleted(self, basin: S2Basin) -> None:

@@ -56,7 +56,7 @@ async def test_a_basin_needs_only_a_name(server: Running) -> None:
     assert answer.headers["s2-provision-result"] == "created"
     age = datetime.now(UTC) - datetime.fromisoformat(info.pop("created_at"))
     assert 0 <= age.total_seconds() < 60
-    assert info == {"name": NAME, "location": None, "deleted_at": None, "state": "active"}
+    assert info == {"name": NAME, "location": "local", "deleted_at": None, "state": "active"}
     assert await config_of(server) == NO_CONFIG
 
 
@@ -123,7 +123,7 @@ async def test_unknown_fields_and_null_options_are_ignored(server: Running) -> N
     config = {"default_stream_config": {"timestamping": {"mode": None}, "unknown": 1}, "stream_cipher": None}
     assert (await create(server, config=config, location=None, colour="blue")).status_code == 201
     assert await config_of(server) == NO_CONFIG
-    assert (await create(server, "second-basin", location="aws:us-east-1")).json()["location"] is None
+    assert (await create(server, "second-basin", location="aws:us-east-1")).json()["location"] == "local"
 
 
 async def test_a_second_create_conflicts(server: Running) -> None:

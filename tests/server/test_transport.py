@@ -87,6 +87,17 @@ async def test_locations_are_one(serve: Serve) -> None:
         assert (await server.http.put("/v1/locations/default")).json()["code"] == "bad_json"
 
 
+async def test_every_view_of_a_basin_tells_its_location(serve: Serve) -> None:
+    async with serve(location="eu:here-1") as server:
+        made = await server.http.post("/v1/basins", json={"basin": "made-basin"})
+        ensured = await server.http.put("/v1/basins/ensured-basin")
+        again = await server.http.put("/v1/basins/ensured-basin")
+        await server.http.delete("/v1/basins/made-basin")
+        listed = (await server.http.get("/v1/basins")).json()["basins"]
+        infos = [made.json(), ensured.json(), again.json(), *listed]
+        assert [info["location"] for info in infos] == ["eu:here-1"] * 5
+
+
 # HTTP/2 ---------------------------------------------------------------------------------------------
 
 

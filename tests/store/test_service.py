@@ -43,7 +43,7 @@ from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
 from perdure.store.access_tokens import hash_secret
-from perdure.store.account import page_limit
+from perdure.store.account import DEFAULT_LOCATION, page_limit
 from perdure.store.engine import Engine
 from perdure.store.service import StreamStore
 from tests.store.making import PATIENCE_SECONDS, batch, commands, eventually
@@ -102,7 +102,7 @@ class TestBasins:
         before = datetime.now(UTC)
         made = await service.create_basin(BASIN)
         assert made.result is ProvisionResult.CREATED
-        assert (made.info.name, made.info.deleted_at, made.info.location) == (BASIN, None, None)
+        assert (made.info.name, made.info.deleted_at, made.info.location) == (BASIN, None, DEFAULT_LOCATION)
         assert before <= made.info.created_at <= datetime.now(UTC)
         assert await service.get_basin_config(BASIN) == BasinConfig()
 

@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 
 class BasinInfo(Struct, frozen=True):
-    """`deleted_at` is set while the deletion of the basin is pending."""
+    """`deleted_at` is set while the deletion of the basin is pending.
+
+    `location` names where the basin is; None if the server does not tell.
+    """
 
     name: str
     created_at: datetime

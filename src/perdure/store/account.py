@@ -79,7 +79,7 @@ class Account:
         size = page_limit(limit)
         entries, more = page_of(await self._engine.list_basins(prefix, start_after, size + 1), size)
         self.count(Operation.LIST_BASINS)
-        return Page(tuple(entry.info() for entry in entries), more)
+        return Page(tuple(entry.info(self._location.name) for entry in entries), more)
 
     async def create_basin(
         self, name: str, config: BasinConfig = _NOTHING_SET, *, request_token: str | None = None
@@ -93,7 +93,7 @@ class Account:
             name, lambda existing: catalogue.create_basin(existing, name, config, request_token, now)
         )
         self.count(Operation.CREATE_BASIN)
-        return Provisioned(change.entry.info(), change.result)
+        return Provisioned(change.entry.info(self._location.name), change.result)
 
     async def ensure_basin(self, name: str, config: BasinConfig = _NOTHING_SET) -> Provisioned[BasinInfo]:
         """Create the basin, or replace its configuration: what `config` does not set becomes default."""
@@ -104,7 +104,7 @@ class Account:
         )
         created = change.result is ProvisionResult.CREATED
         self.count(Operation.CREATE_BASIN if created else Operation.RECONFIGURE_BASIN)
-        return Provisioned(change.entry.info(), change.result)
+        return Provisioned(change.entry.info(self._location.name), change.result)
 
     async def get_basin_config(self, name: str) -> BasinConfig:
         check_basin_name(name)

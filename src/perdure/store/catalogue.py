@@ -58,8 +58,9 @@ class BasinEntry(Struct, frozen=True):
     creation: Creation | None = None
     basin_id: BasinId = BasinId(0)
 
-    def info(self) -> BasinInfo:
-        return BasinInfo(self.name, self.created_at, self.deleted_at)
+    def info(self, location: str) -> BasinInfo:
+        """What clients are told; an engine keeps all of its basins in one `location`."""
+        return BasinInfo(self.name, self.created_at, self.deleted_at, location)
 
 
 class StreamEntry(Struct, frozen=True):
