@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import ssl
@@ -106,6 +107,35 @@ async def test_the_root_token_of_a_file_opens_the_server_and_is_never_shown(tmp_
         assert (await http.get(path, headers=root)).status_code == 404
     assert SECRET not in server.banner + "".join(server.log)
     assert f"$(cat {file})" in server.banner
+
+
+async def test_a_replacement_of_the_workers_reads_the_root_token_anew(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(SECRET)
+    options = ("--root-token-file", str(file), "--workers", "2")
+    async with ServeCommand(tmp_path / "data", *options) as server, server.client() as http:
+
+        async def status(secret: str) -> int:
+            fields = {"authorization": f"Bearer {secret}", "connection": "close"}
+            return (await http.get("/v1/basins", headers=fields)).status_code
+
+        file.write_text("another-" + SECRET)
+        assert [await status(SECRET), await status("another-" + SECRET)] == [200, 401], "nobody has said so yet"
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced")
+        assert [await status(SECRET), await status("another-" + SECRET)] == [401, 200]
+        for worker in server.worker_pids():
+            os.kill(worker, signal.SIGKILL)
+        await server.wait_for_log("in place of", times=2)
+        assert [await status(SECRET), await status("another-" + SECRET)] == [401, 200], "so has who starts later"
+        for useless in ("two words", ""):
+            file.write_text(useless)
+            server.send(signal.SIGHUP)
+        file.unlink()
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("cannot read the root token")
+        assert await status("another-" + SECRET) == 200, "a server does not become open by a mistake"
+    assert SECRET not in server.banner + "".join(server.log)
 
 
 async def test_the_root_token_of_the_environment_stays_with_the_supervisor(tmp_path: Path) -> None:

@@ -87,9 +87,7 @@ class AppendingContract:
         assert [range_of(ack) for ack in acks] == [(n, n + 1) for n in range(300)]
         assert await bodies_of(engine, stream) == [str(n) for n in range(300)]
 
-    async def test_acks_tell_the_tail_of_the_moment_in_which_their_batches_became_durable(
-        self, engine: Engine
-    ) -> None:
+    async def test_acks_tell_the_tail_of_the_moment_in_which_their_batches_became_durable(self, engine: Engine) -> None:
         one, two = await make_stream(engine, "one"), await make_stream(engine, "two")
         seen: list[tuple[AppendAck, StreamPosition]] = []
 

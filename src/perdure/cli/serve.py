@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from .. import __version__
 from ..errors import PerdureError, UsageError
 from ..server.access import RootToken
@@ -59,15 +61,14 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
             f"each worker would have a private store of its own; give a directory as --data, or leave out --workers "
             f"{workers}"
         )
-    token = root_token(options.root_token_file, os.environ.get(ROOT_TOKEN_VARIABLE))
+    token = _root_token_of(options)
     if token is None and not options.insecure:
         check_loopback(options.host)
     _lift_descriptor_limit()
     settings = ServerSettings(
         limits=limits_of(options), cors=not options.no_cors, basin_domain=options.basin_domain or None
     )
-    declare = partial(declared_by, options)
-    declared = declare()  # before anything is opened, since a mistake in it ends the start
+    declared = declared_by(options)  # before anything is opened, since a mistake in it ends the start
     listener = _bound(options.host, options.port)
     with listener, tls_files(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
@@ -84,8 +85,17 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
         )
         port: int = listener.getsockname()[1]
         banner = _banner(options, port, tls, worker)
-        supervisor = Supervisor(listener, worker, workers=workers, declare=declare)
+        supervisor = Supervisor(listener, worker, workers=workers, renew=partial(renewed, options))
         return asyncio.run(supervisor.run(_printer(banner)))
+
+
+def renewed(options: argparse.Namespace, worker: WorkerSettings) -> WorkerSettings:
+    """`worker` with what its files hold by now. Raises `UsageError` when they cannot be used."""
+    return msgspec.structs.replace(worker, root_token=_root_token_of(options), declared=declared_by(options))
+
+
+def _root_token_of(options: argparse.Namespace) -> str | None:
+    return root_token(options.root_token_file, os.environ.get(ROOT_TOKEN_VARIABLE))
 
 
 def declared_by(options: argparse.Namespace) -> tuple[DeclaredBasin, ...]:

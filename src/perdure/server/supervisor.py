@@ -5,8 +5,9 @@ queue and is refused by nobody. What signals do:
 
 - SIGTERM, SIGINT: all workers drain and end, and then the server. A second one ends everything at once.
 - SIGHUP: every worker is replaced. The new ones start one after the other, and when all of them serve, the old ones
-  drain together: a client that leaves one of those finds none but new ones, and moves once. Like a restart, it makes
-  sure of what is declared, as declared by then; if that cannot be, the workers stay.
+  drain together: a client that leaves one of those finds none but new ones, and moves once. Like a restart, it reads
+  the files of the settings anew: the root token, and what is declared, which is made sure of. If a file cannot be used,
+  the workers stay.
 
 A worker that dies is replaced after a pause, which grows while workers die young.
 """
@@ -27,7 +28,6 @@ from typing import Final
 import msgspec
 
 from ..errors import PerdureError
-from .declared import DeclaredBasin
 from .scoreboard import Scorekeeper
 from .worker_settings import PRIVATE_MEMORY, Failed, WorkerSettings, decode_report, encode_line
 
@@ -82,8 +82,9 @@ class Supervisor:
     """Runs the workers of one server until a signal ends it.
 
     `settings` is what the workers are given, its `name` and `declared` aside: what is declared is made sure of by the
-    first worker, before any other starts, and again only where a new worker has a new store. `declare` tells on SIGHUP
-    what is declared by then; without it, nothing is made sure of again.
+    first worker, before any other starts, and again only where a new worker has a new store. `renew` gives on SIGHUP
+    what the settings are by then, and raises a `PerdureError` if the workers have to stay; without it, the new ones get
+    the old settings, and nothing is made sure of again. It runs on a thread of its own.
     """
 
     def __init__(
@@ -92,11 +93,11 @@ class Supervisor:
         settings: WorkerSettings,
         *,
         workers: int,
-        declare: Callable[[], tuple[DeclaredBasin, ...]] | None = None,
+        renew: Callable[[WorkerSettings], WorkerSettings] | None = None,
     ) -> None:
         self._listener = listener
         self._settings = settings
-        self._declare = declare
+        self._renew = renew
         self._slots = [_Slot(number) for number in range(1, workers + 1)]
         self._processes: set[Process] = set()
         self._scorekeeper = Scorekeeper(2 * workers + SPARE_AREAS)
@@ -230,17 +231,16 @@ class Supervisor:
             if self._private:
                 logger.warning("SIGHUP is ignored: a new worker would have a new private store, and lose this one's")
                 continue
-            if self._declare is not None:
+            if self._renew is not None:
                 try:
-                    declared = await asyncio.to_thread(self._declare)
+                    self._settings = await asyncio.to_thread(self._renew, self._settings)
                 except PerdureError as exc:
                     logger.error("SIGHUP: the workers stay as they are: %s", exc)
                     continue
-                self._settings = msgspec.structs.replace(self._settings, declared=declared)
             logger.info("SIGHUP: replacing %d workers", len(self._slots))
             replaced: list[Process] = []
             for slot in self._slots:
-                old = await self._succeed(slot, first=self._declare is not None and not replaced)
+                old = await self._succeed(slot, first=self._renew is not None and not replaced)
                 if old is None:
                     break
                 replaced.append(old)
