@@ -45,7 +45,7 @@ def test_what_is_missing_is_reported_from_the_outside_in(
 def test_an_entry_tells_what_users_may_know() -> None:
     info = DELETED_STREAM.info()
     assert (info.name, info.created_at, info.deleted_at, info.cipher) == ("s", NOW, NOW, None)
-    assert DELETED_BASIN.info().deleted_at == NOW
+    assert DELETED_BASIN.info("here").deleted_at == NOW
 
 
 @given(config=stream_configs(), basin=basin_configs())

@@ -25,7 +25,7 @@ async def list_basins(context: Context, request: Request) -> Response:
 
 
 async def create_basin(context: Context, request: Request) -> Response:
-    """201 also for a repeated create, which made nothing. A location may be given; there is but one, and that is told."""
+    """201 also for a repeated create, which made nothing. Whatever location is asked for, there is but one."""
     token = request_token(request)
     wanted = decode_create_basin(await json_body(request))
     created = await request.store.create_basin(wanted.name, wanted.config, request_token=token)
