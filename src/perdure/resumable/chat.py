@@ -23,9 +23,10 @@ from .adapter import Adapter, OnError, safe_error_text
 from .chat_store import ChatStore
 from .claim import Claimer, StreamInUse
 from .following import BodyPlan, EndAt, FollowingBody
-from .generation import SHUTDOWN_SECONDS, Generation, Interruption, Plan, Reader
+from .generation import SHUTDOWN_SECONDS, Generation, Interruption, Plan
 from .json_body import encode_body
 from .lease import GenerationAbandoned, LeaseWarden
+from .local_readers import Reader
 from .replay import ReplayPlan
 from .responses import ChatResponse, accepted, in_use, nothing
 from .settings import ChatSettings, Delivery, Mode, Surroundings

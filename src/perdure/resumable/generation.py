@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from ..errors import AppendConditionFailed, FencingTokenMismatch, PerdureError
-from ..model.batches import AppendAck
 from ..model.positions import SeqNum
 from ..model.records import AppendRecord, CommandKind
 from . import tokens
 from .adapter import Adapter, OnError, Transform, safe_error_text
 from .claim import Claim
+from .local_readers import LocalReaders, Reader
 from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .stop import feed_generation
@@ -35,9 +35,6 @@ logger: Final = logging.getLogger("perdure.resumable")
 
 TRIM_ALL: Final = 2**53 - 1
 """What a finished single-use stream is trimmed to: in effect, to the position of the trim itself."""
-
-SLOW_READER_SECONDS: Final = 30.0
-"""How long the trim of a single-use stream waits for the readers that this process serves."""
 
 SHUTDOWN_SECONDS: Final = 2.0
 """How long a generation may take to write its end when its task is cancelled."""
@@ -64,31 +61,6 @@ class _Phase(Enum):
     GENERATING = "generating"
     ENDING = "ending"
     DONE = "done"
-
-
-class Reader:
-    """How far a reader that this process serves has come; the trim of a single-use stream waits for it."""
-
-    __slots__ = ("_generation", "_tap", "position")
-
-    def __init__(self, generation: Generation, position: int, tap: Tap | None) -> None:
-        self._generation = generation
-        self._tap = tap
-        self.position: int = position
-
-    def is_safe_at(self, seq_num: int) -> bool:
-        """Whether the reader needs nothing below `seq_num` from the store."""
-        return self.position >= seq_num or (self._tap is not None and self._tap.holds_all)
-
-    def reached(self, seq_num: int) -> None:
-        """Everything below `seq_num` was handed to the client."""
-        self.position = seq_num
-        self._generation.reader_moved()
-
-    def detach(self) -> None:
-        """The reader is gone."""
-        self._generation.readers.discard(self)
-        self._generation.reader_moved()
 
 
 class Plan(Struct, frozen=True):
@@ -138,9 +110,7 @@ class Generation:
         self._task: asyncio.Task[None] | None = None
         self._writer: GenerationWriter | None = None
         self._fence_watch: asyncio.Task[None] | None = None
-        self._taps: list[Tap] = []
-        self.readers: set[Reader] = set()
-        self._readers_moved: asyncio.Event | None = None
+        self._readers = LocalReaders(stream.name)
         self.stopped: bool = False
         """Whether the generation's fence says that it was stopped here."""
 
@@ -167,15 +137,11 @@ class Generation:
 
     def attach_reader(self, position: int, tap: Tap | None) -> Reader:
         """Announce a reader that has been given everything below `position`, and reads from `tap` if it can."""
-        reader = Reader(self, position, tap)
-        self.readers.add(reader)
-        return reader
+        return self._readers.attach(position, tap)
 
     def tap(self) -> Tap:
         """Everything that becomes durable from now on; call it before the task has written anything."""
-        tap = Tap()
-        self._taps.append(tap)
-        return tap
+        return self._readers.tap()
 
     def interrupt(self, why: Interruption) -> bool:
         """End the generation for this reason, unless it is ending already. True if it ends for this reason."""
@@ -223,7 +189,7 @@ class Generation:
             self.claim,
             self._settings,
             self._timing,
-            on_durable=self._became_durable,
+            on_durable=self._readers.became_durable,
             on_failure=self._write_failed,
             on_pause=self._watch_for_fences,
         )
@@ -236,7 +202,7 @@ class Generation:
             await self._write_end_without_session(failure)
 
     async def _release(self) -> None:
-        self._close_taps()
+        self._readers.close_taps()
         if self._writer is not None:
             self._writer.close()
         watch, self._fence_watch = self._fence_watch, None
@@ -325,9 +291,9 @@ class Generation:
             writer.put(AppendRecord(body))
         last: list[AppendRecord] = []
         if self._settings.mode is Mode.SINGLE_USE:
-            if self.readers:
+            if self._readers.are_there:
                 await writer.drain()
-                await self._readers_at(writer.durable_end)
+                await self._readers.wait_until_at(writer.durable_end)
             last.append(AppendRecord.trim(TRIM_ALL))
         token = tokens.terminal_token(kind, self._surroundings.random_bytes)
         last.append(AppendRecord.fence(token))
@@ -370,36 +336,6 @@ class Generation:
         message = f"the generation on {self.name!r} failed, and so did its end"
         raise BaseExceptionGroup(message, failures)
 
-    # --- readers of a single-use stream ---
-
-    async def _readers_at(self, seq_num: int) -> None:
-        """Wait until every reader has passed `seq_num`, or has been too slow."""
-        moved = self._readers_moved = asyncio.Event()
-        try:
-            async with asyncio.timeout(SLOW_READER_SECONDS):
-                while not all(reader.is_safe_at(seq_num) for reader in self.readers):
-                    moved.clear()
-                    await moved.wait()
-        except TimeoutError:
-            logger.warning("a reader of %r was too slow: the stream is trimmed before it has all", self.name)
-        finally:
-            self._readers_moved = None
-
-    def reader_moved(self) -> None:
-        """A reader has come further, or gone."""
-        if self._readers_moved is not None:
-            self._readers_moved.set()
-
-    # --- readers of what this process writes ---
-
-    def _became_durable(self, ack: AppendAck, records: Sequence[AppendRecord]) -> None:
-        for tap in self._taps:
-            tap.put(ack, records)
-
-    def _close_taps(self) -> None:
-        for tap in self._taps:
-            tap.close()
-
     # --- what others do to the stream ---
 
     def _write_failed(self) -> None:
@@ -414,7 +350,7 @@ class Generation:
         """The stream was fenced with `token`: if that is somebody else's doing, this generation is over."""
         if token != self.claim.token and self._phase in (_Phase.NEW, _Phase.GENERATING):
             self._foreign_fence = token
-            self._close_taps()  # what the others wrote is in the store only
+            self._readers.close_taps()  # what the others wrote is in the store only
             self.interrupt(Interruption.ENDED_ELSEWHERE)
 
     def _watch_for_fences(self) -> None:
