@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -79,11 +80,11 @@ class ServerApp:
                 await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
                 self._answered(request.operation, outcome.status, perf_counter() - begun)
             else:
+                failed = partial(_log_failure, "a session on", request, scope["raw_path"])
                 try:
-                    await outcome.run(Channel(receive, send, common))
-                except Exception:
-                    # Its head may be out, so all that can be done is to end it; the log says why.
-                    logger.exception("a session on %s %r failed", request.method, scope["raw_path"])
+                    await outcome.run(Channel(receive, send, common, failed))
+                except Exception as exc:
+                    failed(exc)  # its head may be out, so all that can be done is to end it
                     raise
         finally:
             request.let_go()
@@ -93,18 +94,14 @@ class ServerApp:
         try:
             return await self._dispatch(request, scope)
         except PerdureError as exc:
-            answer = error_response(exc)
-            if answer.status == _INTERNAL:  # the client is told no more than that something failed
-                # A disk that is full fails every append, and says all in one line.
-                trace = None if isinstance(exc, StorageFailed) else exc
-                logger.error("answering %s %r failed: %s", request.method, scope["raw_path"], exc, exc_info=trace)
-            return answer
+            _log_failure("answering", request, scope["raw_path"], exc)
+            return error_response(exc)
         except UnknownCoding:
             return _UNSUPPORTED_CODING
         except ClientGone:
             raise
-        except Exception:
-            logger.exception("answering %s %r failed", request.method, scope["raw_path"])
+        except Exception as exc:
+            _log_failure("answering", request, scope["raw_path"], exc)
             return error_response(PerdureError(INTERNAL_ERROR))
 
     async def _dispatch(self, request: Request, scope: Scope) -> Response | Session:
@@ -216,6 +213,20 @@ def error_response(error: PerdureError) -> Response:
     elif isinstance(error, AuthenticationFailed):
         extra = ((headers.WWW_AUTHENTICATE, b"Bearer"),)
     return Response.json(body, status=status, extra=extra)
+
+
+def _log_failure(doing: str, request: Request, path: bytes, error: BaseException) -> None:
+    """Log an `error` that is the server's own: the client is told no more than that something failed."""
+    if encode_error(error).status != _INTERNAL:
+        return
+    # A disk that is full fails every append, and says all in one line.
+    trace = None if isinstance(error, StorageFailed) else error
+    logger.error(
+        "%s %s %r%s failed: %s",
+        *(doing, request.method, path, f" in basin {request.basin!r}" if request.basin else "", error),
+        exc_info=trace,
+        extra={"operation": request.operation, "basin": request.basin, "peer": request.client},
+    )
 
 
 async def _send(send: Send, response: Response, common: HeaderPairs, accepted: bytes | None) -> None:

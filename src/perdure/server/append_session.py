@@ -9,7 +9,6 @@ it handles the end well, so it comes as the answer to the next batch if there is
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from time import perf_counter
 from typing import Final
@@ -34,8 +33,6 @@ from .served_store import ServedAppender
 from .sessions import SessionKind, Slot
 from .telemetry import Telemetry
 from .waiting import wait_up_to
-
-logger: Final = logging.getLogger("perdure.server")
 
 SETTLE_SECS: Final = 0.1
 """How long a client has, after its last ack, to submit what that ack made it submit."""
@@ -109,6 +106,8 @@ class AppendSession:
             if reading is not None:
                 reading.cancel()
                 await asyncio.wait((reading,))
+            if self._error is not None:
+                channel.failed(self._error)
 
     def advise(self) -> None:
         """Say so with every ack from now on: it is then the client that ends the session, when that suits it."""
@@ -140,7 +139,6 @@ class AppendSession:
                 if not more:
                     return
         except Exception as exc:
-            logger.exception("an append session failed")
             self._end(exc)
         finally:
             self._stop_waiting()

@@ -7,11 +7,10 @@ the client to go away. Closing the read wakes the first, so nothing has to be ca
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
-from ..errors import PerdureError, ServerDraining
+from ..errors import ServerDraining
 from ..store.reading import Delivery
 from ..wire import headers
 from .asgi import Receive, Send
@@ -19,9 +18,6 @@ from .patience import PatienceClock
 from .response import Channel
 from .served_store import ServedReadSession
 from .sessions import Slot
-
-logger: Final = logging.getLogger("perdure.server")
-
 
 PIECE_BYTES: Final = 256 * 1024
 """What is sent at a time: the time that a client has is for each piece, so one that is slow takes something in it.
@@ -92,7 +88,7 @@ class DeliveringSession:
             await self._send_head(channel)
             self._slot.attach(self)
             watching = asyncio.create_task(self._watch(channel.receive), name="read-session-client")
-            end = await self._deliver(channel.send)
+            end = await self._deliver(channel)
             if not self._gone:
                 await self._send_body(channel.send, end, more=False)
         except TimeoutError:
@@ -119,20 +115,18 @@ class DeliveringSession:
         self._gone = True
         self._read.close()
 
-    async def _deliver(self, send: Send) -> bytes:
+    async def _deliver(self, channel: Channel) -> bytes:
         """Send every step of the read, and give what is to be sent last."""
         try:
             while (delivery := await self._read.next()) is not None:
                 for piece in pieces(self._form.encode(delivery)):
-                    await self._send_body(send, piece)
+                    await self._send_body(channel.send, piece)
                 if self._gone:
                     return b""
         except TimeoutError:
             raise
-        except PerdureError as exc:
-            return self._form.failed(exc)
         except Exception as exc:
-            logger.exception("a read session failed")
+            channel.failed(exc)
             return self._form.failed(exc)
         if self._draining:
             return self._form.failed(ServerDraining("the server is about to stop; go on in a new session"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -23,12 +24,17 @@ class Response(Struct, frozen=True, gc=False):
         return cls(status, body, headers.JSON, extra)
 
 
-class Channel(Struct, frozen=True, gc=False):
-    """The two ends of the connection that a session speaks over, and the header fields that every answer carries."""
+class Channel(Struct, frozen=True):
+    """The two ends of the connection that a session speaks over, and the header fields that every answer carries.
+
+    `failed` is told of the error that ended the session, whether or not its client heard of it, once at most: what is
+    the server's own fault goes to the log.
+    """
 
     receive: Receive
     send: Send
     common: HeaderPairs
+    failed: Callable[[BaseException], None]
 
 
 class Session(Protocol):
