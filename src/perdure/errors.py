@@ -2,7 +2,7 @@
 
 ::
 
-    PerdureError                     .code .status .retry_is_safe .has_no_side_effects
+    PerdureError                     .code .status .retry_is_safe .has_no_side_effects .in_doubt
     ├── RequestRejected              the store said no: fix the request, or look at the stream again
     │   ├── AppendConditionFailed
     │   │   ├── FencingTokenMismatch   .expected: the stream's current token
@@ -102,6 +102,13 @@ class PerdureError(Exception):
 
     code: str = "other"
 
+    in_doubt: bool = False
+    """Whether an earlier attempt of the same call was sent and not answered, so that it may have been applied.
+
+    The client makes attempts by itself (store API, section 10.2). The error tells how the last one ended: a
+    `SeqNumMismatch`, say, that may be due to the very records that the call was to append.
+    """
+
     @property
     def status(self) -> int:
         return CODES[self.code].status
@@ -112,7 +119,20 @@ class PerdureError(Exception):
 
     @property
     def has_no_side_effects(self) -> bool:
+        return not self.in_doubt and self._changed_nothing()
+
+    def _changed_nothing(self) -> bool:
+        """Whether the attempt that this error ended certainly had no effect."""
         return CODES[self.code].no_side_effects
+
+    def put_in_doubt(self) -> None:
+        """Note that an earlier attempt may have been applied; for whoever makes the attempts."""
+        if not self.in_doubt:
+            self.in_doubt = True
+            self.add_note(
+                "an earlier attempt of this call was not answered and may have been applied: "
+                "look at what is there before you make it again"
+            )
 
     @property
     def message(self) -> str:
@@ -130,7 +150,7 @@ def _rebuilt(kind: type[PerdureError], args: tuple[object, ...], fields: dict[st
 
 
 class RequestRejected(PerdureError):
-    """The store understood the request and said no; nothing was changed."""
+    """The store understood the request and said no; nothing was changed, unless the error is `in_doubt`."""
 
 
 class AppendConditionFailed(RequestRejected):
@@ -264,8 +284,7 @@ class _UnknownAnswer(PerdureError):
     def retry_is_safe(self) -> bool:
         return self._status in RETRYABLE_STATUSES
 
-    @property
-    def has_no_side_effects(self) -> bool:
+    def _changed_nothing(self) -> bool:
         return False
 
 
@@ -286,8 +305,7 @@ class StorageFailed(StoreFailure):
 class StorageFull(StorageFailed):
     """No space is left. Nothing of the failed call was written; free some space and try again."""
 
-    @property
-    def has_no_side_effects(self) -> bool:
+    def _changed_nothing(self) -> bool:
         return True
 
 
@@ -322,9 +340,12 @@ class TransportError(PerdureError):
         super().__init__(message)
         self.may_have_applied = may_have_applied
 
-    @property
-    def has_no_side_effects(self) -> bool:
+    def _changed_nothing(self) -> bool:
         return not self.may_have_applied
+
+    def put_in_doubt(self) -> None:
+        super().put_in_doubt()
+        self.may_have_applied = True
 
 
 class ProtocolViolation(PerdureError):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from ..errors import PerdureError, UsageError
+from ..errors import PerdureError, SeqNumMismatch, UsageError
 
 
 class AppendRetryPolicy(StrEnum):
@@ -53,3 +53,17 @@ class RetryPolicy(Struct, frozen=True):
         if self.appends is AppendRetryPolicy.NO_SIDE_EFFECTS and in_doubt and not error.has_no_side_effects:
             return False
         return self.allows(error, failures)
+
+
+def leaves_doubt(error: PerdureError, applied_tail: int | None) -> bool:
+    """Whether an earlier attempt of an append, unanswered, may have been applied although this one failed by `error`.
+
+    `applied_tail` is the tail that the append leads to at the least: `match_seq_num` and its records. None without
+    `match_seq_num`. A stream whose tail is below it does not have the records.
+    """
+    return applied_tail is None or not isinstance(error, SeqNumMismatch) or error.expected >= applied_tail
+
+
+def applied_tail(match_seq_num: int | None, records: int) -> int | None:
+    """The tail behind an append of so many records; None if it may go anywhere."""
+    return None if match_seq_num is None else match_seq_num + records

@@ -21,6 +21,7 @@ from ..model.records import AppendRecord, CommandKind
 from . import tokens
 from .adapter import Adapter, OnError, Transform, safe_error_text
 from .claim import Claim
+from .doubt import go_on_after_doubt
 from .local_readers import LocalReaders, Reader
 from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
@@ -110,6 +111,7 @@ class Generation:
         self._task: asyncio.Task[None] | None = None
         self._writer: GenerationWriter | None = None
         self._fence_watch: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._readers = LocalReaders(stream.name)
         self.stopped: bool = False
         """Whether the generation's fence says that it was stopped here."""
@@ -192,6 +194,7 @@ class Generation:
             on_durable=self._readers.became_durable,
             on_failure=self._write_failed,
             on_pause=self._watch_for_fences,
+            on_doubt=self._look_what_was_applied,
         )
         return self._writer
 
@@ -205,10 +208,12 @@ class Generation:
         self._readers.close_taps()
         if self._writer is not None:
             self._writer.close()
-        watch, self._fence_watch = self._fence_watch, None
-        if watch is not None:
-            watch.cancel()
-            await asyncio.wait((watch,))
+        tasks = [task for task in (self._fence_watch, self._looking) if task is not None]
+        self._fence_watch = self._looking = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._session.abandon()  # not `aclose`, which would raise what `_end` has dealt with
 
     # --- the source ---
@@ -345,6 +350,16 @@ class Generation:
             self.saw_fence(failure.expected)
         else:
             self.interrupt(Interruption.STORE_FAILED)
+
+    def _look_what_was_applied(self) -> None:
+        self._looking = asyncio.get_running_loop().create_task(self._go_on_after_doubt())
+
+    async def _go_on_after_doubt(self) -> None:
+        assert self._writer is not None
+        session = await go_on_after_doubt(self._stream, self._writer)
+        if session is not None:
+            failed, self._session = self._session, session
+            await failed.abandon()
 
     def saw_fence(self, token: str) -> None:
         """The stream was fenced with `token`: if that is somebody else's doing, this generation is over."""

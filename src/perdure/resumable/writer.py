@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ..errors import AppendConditionFailed
 from ..model.batches import AppendAck, AppendInput
 from ..model.limits import MAX_BATCH_BYTES
 from ..model.records import AppendRecord
@@ -58,13 +59,15 @@ class GenerationWriter:
 
     `on_durable` is called for every batch that was acknowledged, in order. `on_failure` is called once, when a batch is
     refused or fails; after that nothing more is written. `on_pause` is called, perhaps more than once, when nothing
-    was written for a while: then no append tells that somebody else has ended the generation.
+    was written for a while: then no append tells that somebody else has ended the generation. `on_doubt` is called when
+    a batch was refused that may be there all the same, because its first answer was lost: nothing is submitted until
+    `resume`, or `fail`, says what became of `in_flight`.
     """
 
     __slots__ = (
-        "_batch_size", "_failure", "_in_flight", "_linger", "_loop", "_on_durable", "_on_failure", "_on_pause",
-        "_renew_after", "_session", "_ticking", "_timing", "_token", "_waiter", "_waiting", "_waiting_bytes",
-        "_waiting_since", "durable_end", "last_put", "next_seq",
+        "_batch_size", "_doubt", "_failure", "_in_flight", "_linger", "_loop", "_on_doubt", "_on_durable",
+        "_on_failure", "_on_pause", "_renew_after", "_session", "_ticking", "_timing", "_token", "_waiter", "_waiting",
+        "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +80,7 @@ class GenerationWriter:
         on_durable: Callable[[AppendAck, Sequence[AppendRecord]], None],
         on_failure: Callable[[], None],
         on_pause: Callable[[], None],
+        on_doubt: Callable[[], None],
     ) -> None:
         self._session = session
         self._token = claim.token
@@ -89,11 +93,13 @@ class GenerationWriter:
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._on_pause = on_pause
+        self._on_doubt = on_doubt
         self._loop = asyncio.get_running_loop()
         self._waiting: list[AppendRecord] = []
         self._waiting_bytes = 0
         self._waiting_since = 0.0
         self._in_flight: deque[list[AppendRecord]] = deque()
+        self._doubt: AppendConditionFailed | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ticking = True
@@ -107,6 +113,16 @@ class GenerationWriter:
     def failure(self) -> BaseException | None:
         """Why a batch was not applied."""
         return self._failure
+
+    @property
+    def in_flight(self) -> Sequence[Sequence[AppendRecord]]:
+        """The batches that were submitted and not acknowledged, in order; the first one goes to `durable_end`."""
+        return tuple(self._in_flight)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing comes after `in_flight`, as the generation's end is among it."""
+        return not self._ticking and not self._waiting
 
     @property
     def has_room(self) -> bool:
@@ -169,13 +185,14 @@ class GenerationWriter:
 
     def _flush(self) -> None:
         """Submit what waits, batch by batch; what finds no room goes after the next answer."""
-        while self._waiting and self._failure is None:
+        while self._waiting and self._failure is None and self._doubt is None:
             records = self._next_batch()
             try:
                 batch = AppendInput.of(records, match_seq_num=self.next_seq, fencing_token=self._token)
                 ticket = self._session.try_submit(batch)
             except Exception as exc:
-                self._fail(exc)
+                if not self._is_in_doubt(exc):
+                    self._fail(exc)
                 return
             if ticket is None:
                 return
@@ -202,20 +219,69 @@ class GenerationWriter:
         return waiting[:count]
 
     def _answered(self, answer: asyncio.Future[AppendAck]) -> None:
-        records = self._in_flight.popleft()
-        if answer.cancelled():
+        if self._doubt is not None or not self._in_flight:
+            return  # one before it is in doubt: the session gave up on all of them
+        failure = None if answer.cancelled() else answer.exception()
+        if self._is_in_doubt(failure):
+            return
+        if failure is not None or answer.cancelled():
+            self._in_flight.popleft()
+            if failure is not None:
+                self._fail(failure)
             self._wake()
             return
-        failure = answer.exception()
-        if failure is not None:
-            self._fail(failure)
-            return
-        ack = answer.result()
-        self.durable_end = ack.end.seq_num
-        self._on_durable(ack, records)
+        self._became_durable(answer.result())
         if self._waiting and not self._in_flight:
             self._flush()
         self._wake()
+
+    def _became_durable(self, ack: AppendAck) -> None:
+        records = self._in_flight.popleft()
+        self.durable_end = ack.end.seq_num
+        self._on_durable(ack, records)
+
+    def resume(self, session: AppendSession | None, applied: Sequence[AppendAck]) -> None:
+        """The first batches in flight were applied after all; submit the others to `session`, which is fresh.
+
+        None if there are no others, and none will come.
+        """
+        self._doubt = None
+        self._session = session or self._session
+        for ack in applied:
+            self._became_durable(ack)
+        seq_num = self.durable_end
+        for records in self._in_flight:
+            try:
+                batch = AppendInput.of(records, match_seq_num=seq_num, fencing_token=self._token)
+                ticket = self._session.try_submit(batch)
+                assert ticket is not None, "they had room in the session before"
+            except Exception as exc:
+                self._in_flight.clear()
+                self._fail(exc)
+                return
+            seq_num += len(records)
+            ticket.add_done_callback(self._answered)
+        if self._waiting and not self._in_flight:
+            self._flush()
+        self._wake()
+
+    def fail(self) -> None:
+        """Nothing in flight was applied, or nobody can tell: the batch in doubt has failed."""
+        failure, self._doubt = self._doubt, None
+        assert failure is not None, "nothing was in doubt"
+        self._in_flight.clear()
+        self._fail(failure)
+
+    def _is_in_doubt(self, failure: BaseException | None) -> bool:
+        """Whether it has to be found out what became of what is in flight; if so, nothing is submitted until then.
+
+        Whoever submits next may hear of the failure before the answers are looked at.
+        """
+        if not isinstance(failure, AppendConditionFailed) or not failure.in_doubt or not self._in_flight:
+            return False
+        self._doubt = failure
+        self._on_doubt()
+        return True
 
     def _fail(self, failure: BaseException) -> None:
         if self._failure is None:

@@ -558,11 +558,14 @@ class Stream(Face[client.Stream]):
             fencing_token: append only if this is the stream's current token ("": only if it has none).
 
         Raises:
-            SeqNumMismatch, FencingTokenMismatch: a condition did not hold; nothing was appended.
+            SeqNumMismatch, FencingTokenMismatch: a condition did not hold; nothing was appended. Over HTTP there is an
+                exception, which the error tells by its `in_doubt`: the first answer was lost, and the retry may have
+                met the records of its own call. Read from `match_seq_num` on to see whose they are.
             Invalid: the batch breaks a limit, or lacks a timestamp that the stream requires.
             StreamNotFound, StreamDeletionPending: the stream cannot be appended to.
             BadRequest: the stream has a cipher, and the handle has no key.
-            StoreFailure: whether it was appended is unknown, unless `has_no_side_effects` says otherwise.
+            StoreFailure, TransportError: whether it was appended is unknown, unless `has_no_side_effects` says
+                otherwise.
 
         Interrupting the call leaves it open whether the batch is appended.
         """

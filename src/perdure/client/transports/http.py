@@ -16,6 +16,7 @@ from ...model.positions import SeqNum, StreamPosition, Timestamp
 from ...model.reads import ReadRequest
 from ...model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
 from ...wire import configs_json, headers, protobuf, records_json, resources_json
+from ..retries import applied_tail
 from ..settings import HttpSettings
 from .http_append import HttpAppendChannel
 from .http_read import HttpReadChannel
@@ -105,7 +106,10 @@ class HttpTransport:
 
     async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
         body = protobuf.encode_append_input(batch)
-        call = Call(b"POST", _records_path(name), basin, body, _PROTOBUF, _secrets(key), is_append=True)
+        tail = applied_tail(batch.match_seq_num, len(batch.records))
+        call = Call(
+            b"POST", _records_path(name), basin, body, _PROTOBUF, _secrets(key), is_append=True, applied_tail=tail
+        )
         return _read(await self._requests.ask(call), protobuf.decode_append_ack)
 
     async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 
 from ...errors import PerdureError, ProtocolViolation, SessionClosed, TransportError, TruncatedFrame
 from ...model.batches import AppendAck, AppendInput
 from ...wire.protobuf import encode_append_input
 from ...wire.s2s import Frame, FrameDecoder, encode_frame
 from ...wire.s2s_messages import append_ack_of
+from ..retries import applied_tail, leaves_doubt
 from .http_requests import Call, Requests, SessionStream
 
 
 class _Batch:
     """A batch on its way, as it is sent, and sent again."""
 
-    __slots__ = ("frame", "future", "records", "sent_at")
+    __slots__ = ("frame", "future", "in_doubt", "match_seq_num", "records", "sent_at")
 
-    def __init__(self, frame: bytes, records: int, future: asyncio.Future[AppendAck]) -> None:
+    def __init__(
+        self, frame: bytes, records: int, match_seq_num: int | None, future: asyncio.Future[AppendAck]
+    ) -> None:
         self.frame: bytes = frame
         self.records: int = records
+        self.match_seq_num: int | None = match_seq_num
         self.future: asyncio.Future[AppendAck] = future
         self.sent_at: float = 0.0
+        self.in_doubt: bool = False
+        """Whether it was sent in a session that was lost: it may have been applied."""
 
 
 class HttpAppendChannel:
@@ -68,7 +75,7 @@ class HttpAppendChannel:
         if self._is_closed:
             raise SessionClosed("the append session is closed")
         frame = encode_frame(encode_append_input(batch), self._requests.settings.compression)
-        entry = _Batch(frame, len(batch.records), self._loop.create_future())
+        entry = _Batch(frame, len(batch.records), batch.match_seq_num, self._loop.create_future())
         self._batches.append(entry)
         link = self._link
         if link is not None:
@@ -134,8 +141,11 @@ class HttpAppendChannel:
         if error is None:
             error = TransportError("the session ended before all batches were acknowledged", may_have_applied=True)
         self._failures += 1
-        in_doubt, self._sent = self._sent > 0, 0
-        if self._requests.settings.retries.allows_append(error, self._failures, in_doubt=in_doubt):
+        sent, self._sent = self._sent, 0
+        if self._requests.settings.retries.allows_append(error, self._failures, in_doubt=sent > 0):
+            if not error.has_no_side_effects:
+                for batch in islice(self._batches, sent):
+                    batch.in_doubt = True
             self._begin_recovery(error)
         else:
             self._fail(error)
@@ -206,6 +216,10 @@ class HttpAppendChannel:
 
     def _fail(self, error: Exception) -> None:
         self._failure = error
+        if isinstance(error, PerdureError) and self._batches and self._batches[0].in_doubt:
+            oldest = self._batches[0]
+            if leaves_doubt(error, applied_tail(oldest.match_seq_num, oldest.records)):
+                error.put_in_doubt()
         batches, self._batches = self._batches, deque()
         for batch in batches:
             if not batch.future.done():

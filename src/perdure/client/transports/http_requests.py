@@ -20,6 +20,7 @@ from ..http2.connection import Http2Connection
 from ..http2.fields import Fields, literal, literals
 from ..http2.pool import Pool
 from ..http2.stream import Http2Stream
+from ..retries import leaves_doubt
 from ..settings import HttpSettings
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -40,6 +41,8 @@ class Call(Struct, frozen=True):
     fields: tuple[tuple[bytes, bytes], ...] = ()
     secrets: tuple[tuple[bytes, bytes], ...] = ()
     is_append: bool = False
+    applied_tail: int | None = None
+    """See `retries.leaves_doubt`."""
     patience_secs: float = 0.0
     """What the server may take beyond the request timeout, because it was asked to wait."""
 
@@ -91,16 +94,23 @@ class Requests:
         return task
 
     async def ask(self, call: Call) -> Answer:
-        """Send a request until it is answered or not worth trying again. Raises the error that the last answer told."""
+        """Send a request until it is answered or not worth trying again. Raises the error that the last answer told.
+
+        It is `in_doubt` when an attempt before the last one may have changed something.
+        """
         failures = 0
+        in_doubt = False
         while True:
             try:
                 return await self._once(call)
             except PerdureError as exc:
                 failures += 1
                 policy = self.settings.retries
+                if in_doubt and leaves_doubt(exc, call.applied_tail):
+                    exc.put_in_doubt()
                 if not (policy.allows_append if call.is_append else policy.allows)(exc, failures):
                     raise
+                in_doubt = call.method != b"GET" and not exc.has_no_side_effects
                 await self.back_off(exc, failures)
 
     async def back_off(self, error: PerdureError, failures: int) -> None:
