@@ -30,6 +30,7 @@ SCENARIOS = (
     "generations",
     "served_append",
     "served_read",
+    "sdk",
 )
 
 

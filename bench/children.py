@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
 _spawning = multiprocessing.get_context("spawn")  # no fork: a store does not survive one
 
@@ -33,6 +34,14 @@ class Door:
         """Whether the parent has called again."""
         return self._connection.poll()
 
+    def receive(self, kind: type[R]) -> R | None:
+        """What the parent asks for next, of this kind; None: nothing more."""
+        asked = self._connection.recv()
+        return asked if isinstance(asked, kind) else None
+
+    def answer(self, value: object) -> None:
+        self._connection.send(value)
+
 
 class Child(Generic[T]):
     """`function(door, *args)` in a process of its own. It must be importable, its result picklable."""
@@ -49,6 +58,13 @@ class Child(Generic[T]):
     def call(self) -> None:
         """Let the child go on that waits at its door."""
         self._connection.send(None)
+
+    def ask(self, request: object, kind: type[R]) -> R:
+        """Give the child that receives at its door something to do, and wait for its answer of this kind."""
+        self._connection.send(request)
+        answer = self._receive()
+        assert isinstance(answer, kind), f"a child was asked for {kind.__name__} and gave {answer!r}"
+        return answer
 
     def result(self) -> T:
         value = cast(T, self._receive())

@@ -17,7 +17,7 @@ from .measure import Rates, Samples
 from .payload import KIB, LARGEST_BODY, MIB, numbered, text
 from .raw_http import Frames, append_frame, head, records_path
 from .scenario import Row, Run, alone, at_least, at_most, check
-from .served import Served, served
+from .served import Address, Served, served
 from .served_append import AppendSession, stream_batches
 
 IDLE_SECONDS = 10.0
@@ -29,7 +29,7 @@ _ID_BYTES = 64
 """What an event's id takes at most with the line ends around it."""
 
 
-def _drain(server: Served, request: bytes, look: Callable[[bytes], None] | None = None) -> tuple[int, bytes, float]:
+def drain(server: Address, request: bytes, look: Callable[[bytes], None] | None = None) -> tuple[int, bytes, float]:
     """Send a request and count the bytes of its answer to the end: their number, the last of them, seconds.
 
     `look` is shown all of them in overlapping slices.
@@ -72,7 +72,7 @@ class _Measured:
     async def add(self, server: Served, request: bytes, units: int) -> tuple[int, bytes]:
         """Read once, `units` of whatever counts: the size of the answer, and its end."""
         before = server.cpu_seconds()
-        size, last, seconds = await asyncio.to_thread(_drain, server, request)
+        size, last, seconds = await asyncio.to_thread(drain, server, request)
         self._cpu += server.cpu_seconds() - before
         self._units += units
         self._rates.add(units / seconds)
@@ -120,7 +120,7 @@ async def _catch_up_sse(run: Run, server: Served) -> list[Row]:
         fields = [("accept", "text/event-stream"), ("s2-format", form)]
         request = head("GET", records_path(stream, "seq_num=0&wait=0"), fields)
         events = _EventCount()
-        await asyncio.to_thread(_drain, server, request, events.look)
+        await asyncio.to_thread(drain, server, request, events.look)
         check(events.records == records, f"{records} records were written, the events tell of {events.records}")
         measured = _Measured()
         for number in range(run.pick(5, 2)):
