@@ -1,4 +1,5 @@
-"""The protobuf form of batches (store API, section 6.10), by protobuf's C runtime; `block.py` has that of blocks."""
+"""The protobuf form of batches (store API, section 6.10), by protobuf's C runtime; what is written
+in bulk has modules of its own, `block.py` and `append_input.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from ..model.batches import AppendAck, AppendInput, ReadBatch, check_record_coun
 from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from . import s2_pb2
+from .append_input import append_input_parts
 from .block import varint
 
 if TYPE_CHECKING:
@@ -76,12 +78,7 @@ def decode_read_batch(data: bytes) -> ReadBatch:
 
 
 def encode_append_input(batch: AppendInput) -> bytes:
-    message = s2_pb2.AppendInput(match_seq_num=batch.match_seq_num, fencing_token=batch.fencing_token)
-    for record in batch.records:
-        added = message.records.add(timestamp=record.timestamp, body=record.body)
-        for name, value in record.headers:
-            added.headers.add(name=name, value=value)
-    return message.SerializeToString()
+    return b"".join(append_input_parts(batch))
 
 
 def decode_append_input(data: bytes) -> AppendInput:

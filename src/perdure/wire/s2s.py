@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -197,6 +197,13 @@ def encode_frame(
             message = packed
             flag |= _COMPRESSION_FLAGS[compression]
     return _header(len(message), flag) + message
+
+
+def join_frame(parts: Sequence[bytes], compression: Compression = Compression.NONE) -> bytes:
+    """`encode_frame` of a message in pieces, which are copied once if it is not to be compressed."""
+    if compression is not Compression.NONE:
+        return encode_frame(b"".join(parts), compression)
+    return b"".join([_header(sum(map(len, parts)), 0), *parts])
 
 
 def encode_terminal(status: int, body: bytes) -> bytes:

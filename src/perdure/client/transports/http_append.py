@@ -8,8 +8,8 @@ from itertools import islice
 
 from ...errors import PerdureError, ProtocolViolation, SessionClosed, TransportError, TruncatedFrame
 from ...model.batches import AppendAck, AppendInput
-from ...wire.protobuf import encode_append_input
-from ...wire.s2s import Frame, FrameDecoder, encode_frame
+from ...wire.append_input import append_input_parts
+from ...wire.s2s import Frame, FrameDecoder, join_frame
 from ...wire.s2s_messages import append_ack_of
 from ..retries import applied_tail, leaves_doubt
 from .http_requests import Call, Requests, SessionStream
@@ -74,7 +74,7 @@ class HttpAppendChannel:
             raise self._failure
         if self._is_closed:
             raise SessionClosed("the append session is closed")
-        frame = encode_frame(encode_append_input(batch), self._requests.settings.compression)
+        frame = join_frame(append_input_parts(batch), self._requests.settings.compression)
         entry = _Batch(frame, len(batch.records), batch.match_seq_num, self._loop.create_future())
         self._batches.append(entry)
         link = self._link
