@@ -11,7 +11,6 @@ import asyncio
 import copy
 import errno
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -24,21 +23,18 @@ from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
 from ..sequencing import Block
+from .backlog import Backlog
 from .checkpoint import Checkpointer
 from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
 from .locks import Turnstile
 from .schema import keep_log_on_close
 from .segments import SegmentFailed, SegmentWriter
-from .write_items import Append, Committed, Item, Job, Outcome, Stop, WriteContext
+from .write_items import Append, Committed, Item, Job, Outcome, WriteContext
 
 T = TypeVar("T")
 
 logger: Final = logging.getLogger("perdure.store.sqlite")
-
-MAX_GROUP_ITEMS: Final = 4096
-MAX_GROUP_BYTES: Final = 8 * 1024 * 1024
-"""Metered bytes after which a group is closed, so that one transaction does not hold up the next for long."""
 
 TURN_SECONDS: Final = 10.0
 """How long the turn may not come before callers are told: longer than any process needs that is not stopped."""
@@ -77,12 +73,13 @@ class Writer:
         self._on_commit = on_commit
         self._on_stop = on_stop
         self._cache = StateCache()
-        self._queue: queue.SimpleQueue[Item | Stop] = queue.SimpleQueue()
+        self._backlog = Backlog()
         self._unqueued: list[Item] = []
         self._failure: PerdureError | None = None
         self._closing = False
         self._in_hand: list[Item] = []
         self._waiting = False
+        self._refusing = threading.Lock()  # so that a turn that comes just then finds all callers refused, or none
         self._turns = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="perdure-writer", daemon=True)
@@ -115,7 +112,7 @@ class Writer:
 
     def _queue_all(self) -> None:
         for item in self._unqueued:
-            self._queue.put(item)
+            self._backlog.put(item)
         self._unqueued.clear()
 
     async def close(self) -> bool:
@@ -123,12 +120,13 @@ class Writer:
         if not self._closing:
             self._closing = True
             self._queue_all()
-            self._queue.put(Stop())
+            self._backlog.stop()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
         ended = not self._thread.is_alive()
         if not ended:
-            self._refuse_waiting()
+            with self._refusing:
+                self._refuse_waiting()
         if self._alarm is not None:
             self._alarm.cancel()
         return ended
@@ -159,23 +157,17 @@ class Writer:
     def _check_turns(self, turns_then: int) -> None:
         """Some time after an item was queued: is the thread still getting its turns?"""
         self._alarm = None
-        if self._waiting and self._turns == turns_then:
-            self._refuse_waiting()
-        elif self._waiting or not self._queue.empty():
+        with self._refusing:
+            if self._waiting and self._turns == turns_then:
+                self._refuse_waiting()
+                return
+        if self._waiting or not self._backlog.is_empty:
             self._alarm = self._loop.call_later(TURN_SECONDS, self._check_turns, self._turns)
 
     def _refuse_waiting(self) -> None:
         """Answer everybody, since another process keeps the turn; what is done by then is not written."""
-        items, stop = [item for item in self._in_hand if not item.future.done()], False
         self._queue_all()
-        while not self._queue.empty():
-            item = self._queue.get_nowait()
-            if isinstance(item, Stop):
-                stop = True
-            else:
-                items.append(item)
-        if stop:
-            self._queue.put(Stop())
+        items = [*(item for item in self._in_hand if not item.future.done()), *self._backlog.drain()]
         failure = Unavailable(
             f"another process has kept the turn to write for over {TURN_SECONDS:.0f} s; it may be stopped"
         )
@@ -189,30 +181,12 @@ class Writer:
     # On the writer's thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            items, stopping = self._take()
+        while not self._backlog.stopped:
+            items = self._backlog.take()
             if items:
                 self._commit(items)
-            if not stopping and self._checkpointer.due():
+            if not self._backlog.stopped and self._checkpointer.due():
                 self._finish_checkpoint()
-
-    def _take(self) -> tuple[list[Item], bool]:
-        """Wait for an item, then take what else is there, within the bounds of a group."""
-        items: list[Item] = []
-        size = 0
-        item = self._queue.get()  # no time-out: `close` puts a stop
-        while not isinstance(item, Stop):
-            items.append(item)
-            if isinstance(item, Append):
-                size += item.batch.metered_bytes
-            if len(items) >= MAX_GROUP_ITEMS or size >= MAX_GROUP_BYTES:
-                return items, False
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return items, False
-        return items, True
 
     def _commit(self, items: list[Item]) -> None:
         failure = self._failure
@@ -241,10 +215,9 @@ class Writer:
             logger.warning("the event loop was closed before the store; %d answers are lost", len(items))
 
     def _in_turn(self, items: list[Item], group: Group) -> Committed:
-        self._in_hand = items
-        self._take_turn()
+        self._take_turn(items)
         try:
-            self._in_hand = []
+            self._backlog.add_to(items)
             committed = self._transact(items, group)
             self._segments.keep()
             if committed.first_commit_id is not None:
@@ -264,12 +237,14 @@ class Writer:
         except (apsw.Error, OSError) as exc:
             logger.warning("segments that nobody needs could not be deleted: %s", exc)
 
-    def _take_turn(self) -> None:
-        self._waiting = True
+    def _take_turn(self, items: list[Item]) -> None:
+        """Wait for the turn, for the sake of `items`."""
+        self._in_hand, self._waiting = items, True
         try:
             self._turnstile.enter()
         finally:
-            self._waiting = False
+            with self._refusing:
+                self._in_hand, self._waiting = [], False
         self._turns += 1
 
     def _transact(self, items: list[Item], group: Group) -> Committed:
@@ -351,7 +326,7 @@ class Writer:
         if self._failure is not None:
             return
         try:
-            self._take_turn()
+            self._take_turn([])
             try:
                 self._checkpointer.finish(self._connection)
             finally:
