@@ -184,6 +184,8 @@ class Writer:
             return "" if self.name == ACCOUNT else self.ending(method, "close", quietly=not self.can_lose)
         if name == "abandon":
             return self.ending(method, name, quietly=True)
+        if name == "write_all":
+            return self.loop(method, "write")
         returns, wrap = self.returned(method.returns)
         head = f"def {name}({self.arguments(method)}) -> {returns}:\n{self.doc(ast.get_docstring(method))}"
         if "classmethod" in decorators:
@@ -238,6 +240,17 @@ class Writer:
         return (
             f"def {name}(self) -> None:\n{self.doc(ast.get_docstring(method))}"
             f"    self._leave(self._async.{method.name}, quietly={quietly})\n"
+        )
+
+    def loop(self, method: Function, step: str) -> str:
+        """A method that takes item by item from a source, which is run by its caller: here the loop is the caller's."""
+        (source,) = method.args.args[1:]
+        self.used |= {"Iterable"} | names_in(source.annotation) - {"AsyncIterable"}
+        kinds = ast.unparse(source.annotation).split(" | ") if source.annotation else []
+        (plain,) = [kind for kind in kinds if kind.startswith("Iterable[")]
+        return (
+            f"def {method.name}(self, {source.arg}: {plain}) -> None:\n{self.doc(ast.get_docstring(method))}"
+            f"    give_each({source.arg}, self.{step})\n"
         )
 
     def arguments(self, method: Function) -> str:
@@ -295,7 +308,7 @@ def faces_text() -> str:
         "from .. import client",
         "from collections.abc import Iterator",
         "from types import TracebackType",
-        "from .face import Account, BlockingIterator, Face",
+        "from .face import Account, BlockingIterator, Face, give_each",
     }
     for writer, source in zip(writers, faces.values(), strict=True):
         wanted = writer.used - set(faces) - {"AsyncIterator", "Iterator", "Generator", "TracebackType"}

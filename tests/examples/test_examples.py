@@ -12,8 +12,8 @@ HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
 
 
-def run(name: str, directory: Path) -> list[str]:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), str(directory)]
+def run(name: str, directory: Path, *arguments: str) -> list[str]:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), str(directory), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -41,6 +41,18 @@ def test_producer_and_consumer(tmp_path: Path) -> None:
         assert begin == f"the consumer begins at record {first}"
         # Which of the two is through first is open.
         assert sorted(ends) == ["handled 500 orders", f"the last order is record {first + 499}"]
+
+
+def test_bulk_load(tmp_path: Path) -> None:
+    file = tmp_path / "lines.txt"
+    file.write_text("".join(f"line {number}\n" for number in range(250)))
+    assert run("bulk_load.py", tmp_path / "data", str(file)) == [
+        "0 lines are there already",
+        "lines 0 to 99 are stored",
+        "lines 100 to 199 are stored",
+        "lines 200 to 249 are stored",
+    ]
+    assert run("bulk_load.py", tmp_path / "data", str(file)) == ["250 lines are there already"]
 
 
 def test_llm_tokens(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,23 @@ def test_a_store_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a directory"):
         S2.open(tmp_path / "file")
     assert [thread.name for thread in set(threading.enumerate()) - before if thread.name == "perdure-sync"] == []
+
+
+def test_a_session_is_a_sink_for_what_the_callers_thread_runs(stream: Stream) -> None:
+    closed = []
+
+    def batches() -> Iterator[AppendInput]:
+        try:
+            for number in range(20):
+                yield AppendInput.of([AppendRecord(str(number))], match_seq_num=number if number != 15 else 99)
+        finally:
+            closed.append(threading.current_thread())
+
+    session = stream.append_session(max_in_flight_batches=2)
+    acks = session.acks()
+    with pytest.raises(SeqNumMismatch), session:
+        session.write_all(batches())
+    assert closed == [threading.current_thread()]
+    assert [next(acks).start.seq_num for _ in range(15)] == [*range(15)]
+    with pytest.raises(SeqNumMismatch):
+        next(acks)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from ..errors import SessionClosed
 from ..model.batches import AppendAck, AppendInput
 from ..model.records import AppendRecord
 from .in_flight import DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight
+from .sources import give_each
 from .transport import AppendChannel
 from .waiting import Bell, Settled, settled
 
@@ -57,6 +59,9 @@ class AppendSession:
     first one that fails ends the session: every later batch and every later call fails with the same
     error, and nothing after the failed batch is applied.
 
+    `submit` gives a ticket for each batch. `write` and `write_all` take batches like a sink, for which `acks` tells
+    what became of them, all in order.
+
     Use it with `async with`: a clean exit is `aclose`; an exit by an error gives up what is not
     acknowledged yet, without waiting. Without `async with`, the first `submit` connects.
     """
@@ -78,6 +83,7 @@ class AppendSession:
         self._turn = asyncio.Lock()  # who waits for room; asyncio's lock is fair, which makes the order
         self._waiting = 0
         self._changed = Bell()
+        self._acks: WeakSet[_Acks] | None = None
 
     @property
     def failure(self) -> BaseException | None:
@@ -127,6 +133,35 @@ class AppendSession:
         ticket = self.try_submit(batch)
         return ticket if ticket is not None else await self._submit_in_turn(batch)
 
+    async def write(self, batch: AppendInput) -> None:
+        """Hand a batch over; returns when it has its place, so that a loop goes as fast as the stream takes it.
+
+        It is durable when `aclose` has returned, or its acknowledgement has come out of `acks`. Raises as `submit`
+        does: after a batch that failed, each call raises the same error.
+        """
+        _ = await self.submit_batch(batch)
+
+    async def write_all(self, batches: AsyncIterable[AppendInput] | Iterable[AppendInput]) -> None:
+        """`write` each batch; the source is asked for the next one only when there is room.
+
+        A generator is closed at the end, however it comes to that: its `finally` runs before this call raises. What
+        failed shows with the next batch, or in `aclose`; a source that is silent is not interrupted.
+        """
+        await give_each(batches, self.write)
+
+    def acks(self) -> AsyncIterator[AppendAck]:
+        """The acknowledgements of all batches that are submitted or written from now on, in order, each once.
+
+        Call it before the first batch, and give what it returns to whoever is to loop over it. The loop ends after the
+        last one when the session is closed, and raises what ended the session after those that came before. What
+        nobody has taken yet is kept, some hundred bytes for each batch.
+        """
+        acks = _Acks(self)
+        if self._acks is None:
+            self._acks = WeakSet()
+        self._acks.add(acks)
+        return acks
+
     def try_submit(self, batch: AppendInput) -> AppendTicket | None:
         """`submit_batch` if it need not wait; otherwise None, and nothing happened. Raises as `submit` does."""
         in_flight = self._in_flight
@@ -144,10 +179,15 @@ class AppendSession:
             future = channel.send(batch)
         except Exception as exc:
             self._failure = exc
+            self._changed.ring()
             raise
         size = batch.metered_bytes
         self._room.add(size)
         self._in_flight.append((future, size))
+        if self._acks:
+            for acks in self._acks:
+                acks.put(future)
+            self._changed.ring()
         return AppendTicket(future)
 
     async def _submit_in_turn(self, batch: AppendInput) -> AppendTicket:
@@ -171,6 +211,7 @@ class AppendSession:
                 self._channel = await self._open_channel()
             except Exception as exc:
                 self._failure = exc
+                self._changed.ring()
                 raise
             self._refuse()
         return self._channel
@@ -257,3 +298,41 @@ class AppendSession:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.aclose()
+
+
+class _Acks:
+    """What `AppendSession.acks` gives. Cancelling the wait for one loses none."""
+
+    def __init__(self, session: AppendSession) -> None:
+        self._session = session
+        self._futures: deque[asyncio.Future[AppendAck]] = deque()
+
+    def put(self, future: asyncio.Future[AppendAck]) -> None:
+        self._futures.append(future)
+
+    def __aiter__(self) -> AsyncIterator[AppendAck]:
+        return self
+
+    async def __anext__(self) -> AppendAck:
+        session, futures = self._session, self._futures
+        while True:
+            if not futures:
+                failure = session.failure
+                if failure is not None and not session._abandoned:
+                    raise failure.with_traceback(None)
+                if session._closed:
+                    raise StopAsyncIteration
+                await session._changed.wait()
+                continue
+            future = futures[0]
+            if not future.done():
+                await Settled(future)
+            if not futures or futures[0] is not future:
+                continue  # another task has taken it
+            del futures[0]
+            if future.cancelled():
+                futures.clear()
+                raise SessionClosed("the session was abandoned before this batch was acknowledged; it may be applied")
+            if future.exception() is not None:
+                futures.clear()  # all that is behind it failed by the same error
+            return future.result()

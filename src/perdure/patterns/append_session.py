@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from ..client.append_session import AppendSession, AppendTicket
 from ..client.batching import Batcher
+from ..client.sources import give_each
 from ..model.positions import check_u64
 from ..model.records import AppendRecord
 from .deduplication import new_writer_id, numbered
@@ -125,13 +126,11 @@ class SerializingAppendSession(Generic[Message]):
             raise
 
     async def write_all(self, messages: AsyncIterable[Message] | Iterable[Message]) -> None:
-        """`write` each message; the source is asked for the next one only when there is room. Raises as it does."""
-        if isinstance(messages, AsyncIterable):
-            async for message in messages:
-                await self.write(message)
-        else:
-            for message in messages:
-                await self.write(message)
+        """`write` each message; the source is asked for the next one only when there is room. Raises as it does.
+
+        A generator is closed at the end, however it comes to that.
+        """
+        await give_each(messages, self.write)
 
     def _checked(self, message: Message) -> bytes:
         payload = self._serialize(message)

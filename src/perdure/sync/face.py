@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -93,6 +93,17 @@ class BlockingIterator(Iterator[T]):
             return self._loop.call(self._source.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
+
+
+def give_each(source: Iterable[T], take: Callable[[T], object]) -> None:
+    """Give `take` one item after the other, in the caller's thread; a generator is closed at the end."""
+    items = iter(source)
+    try:
+        for item in items:
+            take(item)
+    finally:
+        if isinstance(items, Generator):
+            items.close()
 
 
 class Account(Face[client.S2]):

@@ -36,7 +36,7 @@ from ..model.positions import ReadStart, StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from ..model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
 from ..wire.compression import Compression
-from .face import Account, BlockingIterator, Face
+from .face import Account, BlockingIterator, Face, give_each
 
 __all__ = [
     "S2",
@@ -58,6 +58,9 @@ class AppendSession(Face[client.AppendSession]):
     Batches are appended in the order in which their `submit` got room, and acknowledged in that order. The
     first one that fails ends the session: every later batch and every later call fails with the same
     error, and nothing after the failed batch is applied.
+
+    `submit` gives a ticket for each batch. `write` and `write_all` take batches like a sink, for which `acks` tells
+    what became of them, all in order.
 
     Use it in a `with` block: a clean exit is `close`; an exit by an error gives up what is not
     acknowledged yet, without waiting. Without `with`, the first `submit` connects.
@@ -104,6 +107,31 @@ class AppendSession(Face[client.AppendSession]):
     def submit_batch(self, batch: AppendInput) -> AppendTicket:
         """`submit` for a batch that was built with `AppendInput.of`."""
         return AppendTicket(self._loop, self._run(lambda: self._async.submit_batch(batch)))
+
+    def write(self, batch: AppendInput) -> None:
+        """Hand a batch over; returns when it has its place, so that a loop goes as fast as the stream takes it.
+
+        It is durable when `close` has returned, or its acknowledgement has come out of `acks`. Raises as `submit`
+        does: after a batch that failed, each call raises the same error.
+        """
+        return self._run(lambda: self._async.write(batch))
+
+    def write_all(self, batches: Iterable[AppendInput]) -> None:
+        """`write` each batch; the source is asked for the next one only when there is room.
+
+        A generator is closed at the end, however it comes to that: its `finally` runs before this call raises. What
+        failed shows with the next batch, or in `close`; a source that is silent is not interrupted.
+        """
+        give_each(batches, self.write)
+
+    def acks(self) -> Iterator[AppendAck]:
+        """The acknowledgements of all batches that are submitted or written from now on, in order, each once.
+
+        Call it before the first batch, and give what it returns to whoever is to loop over it. The loop ends after the
+        last one when the session is closed, and raises what ended the session after those that came before. What
+        nobody has taken yet is kept, some hundred bytes for each batch.
+        """
+        return BlockingIterator(self._loop, self._look(lambda: self._async.acks()))
 
     def try_submit(self, batch: AppendInput) -> AppendTicket | None:
         """`submit_batch` if it need not wait; otherwise None, and nothing happened. Raises as `submit` does."""
