@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,7 +70,9 @@ class TestRoundTrips:
     @given(positions, positions, positions)
     def test_acks(self, start: StreamPosition, end: StreamPosition, tail: StreamPosition) -> None:
         ack = AppendAck(start, end, tail)
-        assert protobuf.decode_append_ack(protobuf.encode_append_ack(ack)) == ack
+        encoded = protobuf.encode_append_ack(ack)
+        assert protobuf.decode_append_ack(encoded) == ack
+        assert encoded == s2_pb2.AppendAck.FromString(encoded).SerializeToString()
 
     @given(read_batches)
     def test_read_batches(self, batch: ReadBatch) -> None:
@@ -163,6 +166,26 @@ class TestBothWaysToDecode:
     def test_odd_but_lawful_bytes(self, parts: list[str]) -> None:
         data = bytes.fromhex(" ".join(parts))
         assert outcome_of(protobuf.decode_append_input, data) == outcome_of(decoded_one_by_one, data)
+
+    @pytest.mark.parametrize("first", [0, 2**7 - 8, 2**14 - 12])
+    def test_a_lone_body_of_any_size(self, first: int) -> None:
+        for size in range(first, first + 20):
+            self._check(
+                protobuf.encode_append_input(AppendInput.of([AppendRecord(bytes(size))])),
+                AppendInput.of([AppendRecord(bytes(size))]),
+            )
+
+    @given(bodies, st.integers(0, 8), st.binary(min_size=1, max_size=1))
+    def test_a_lone_body_with_another_head(self, body: bytes, at: int, put: bytes) -> None:
+        data = protobuf.encode_append_input(AppendInput.of([AppendRecord(body)]))
+        data = data[:at] + put + data[at + 1 :]
+        try:
+            expected = decoded_one_by_one(data)
+        except (DecodeError, Invalid):
+            with pytest.raises((BadRequest, Invalid)):
+                protobuf.decode_append_input(data)
+        else:
+            assert protobuf.decode_append_input(data) == expected
 
     @pytest.mark.parametrize("size", [2**20 - 8, 2**20 - 7, 2**20])
     @pytest.mark.parametrize("timestamp", [None, 5])

@@ -25,6 +25,10 @@ _BODY_TAG: Final = b"\x1a"
 _NAME_TAG: Final = b"\x0a"
 _VALUE_TAG: Final = b"\x12"
 
+_LEAST_HEAD_BYTES: Final = 4
+_MOST_HEAD_BYTES: Final = 12
+"""Two tags and two lengths of one to five bytes."""
+
 _KNOWN_SIZES: Final = 2048
 """Of how many sizes of a body it is remembered what stands before it."""
 
@@ -47,6 +51,28 @@ def append_input_parts(batch: AppendInput) -> list[bytes]:
     if batch.fencing_token is not None:
         parts.append(_field(_FENCING_TOKEN_TAG, batch.fencing_token.encode()))
     return parts
+
+
+def lone_body(data: bytes) -> bytes | None:
+    """The body, if the message is one record with a body and nothing else; None leaves it to the runtime's parser.
+
+    Nearly all appends of one record are that. It takes a third of the time of the parser.
+    """
+    head = _head_of_lone_body(len(data))
+    return data[len(head) :] if head and data.startswith(head) else None
+
+
+@lru_cache(_KNOWN_SIZES)
+def _head_of_lone_body(message_bytes: int) -> bytes:
+    """How a message of this size begins if it is one record with a body and nothing else; empty if none can be that.
+
+    The size determines both lengths, and a message that begins with them has no room for more.
+    """
+    for head_bytes in range(_LEAST_HEAD_BYTES, min(_MOST_HEAD_BYTES + 1, message_bytes)):
+        head = _before_lone_body(message_bytes - head_bytes)
+        if len(head) == head_bytes:
+            return head
+    return b""
 
 
 @lru_cache(_KNOWN_SIZES)

@@ -11,6 +11,7 @@ fill two more buffers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ..model.records import AppendRecord
@@ -35,6 +36,9 @@ _VARINTS: Final = tuple(
 _TAG_AND_LOW_BITS: Final = tuple(_SEQ_NUM_TAG + bytes([low | 0x80]) for low in range(0x80))
 """How the field of a sequence number from 128 on begins, by its lowest seven bits."""
 
+_TIMESTAMPS_AT_ONCE: Final = 64
+"""How many fields of timestamps are remembered: what is stored in the same millisecond has the same."""
+
 _MAX_UNIFORM_BODY_BYTES: Final = _SHORT_VARINTS - 64
 """Up to this body, the length of a record without headers is a short varint."""
 
@@ -53,6 +57,8 @@ def varint(number: int) -> bytes:
 
 def encode_block(start_seq: int, timestamps: Sequence[int], records: Sequence[AppendRecord]) -> bytes:
     """The block of `records`, numbered from `start_seq` and stamped with `timestamps`."""
+    if len(records) == 1 == len(timestamps):
+        return _lone_block(start_seq, timestamps[0], records[0])
     bodies = [record.body for record in records]
     lengths = [len(body) for body in bodies]
     headers = [record.headers for record in records if record.headers]
@@ -95,6 +101,17 @@ def encode_headers(headers: Headers) -> bytes:
     return b"".join(parts)
 
 
+def _lone_block(seq_num: int, timestamp: int, record: AppendRecord) -> bytes:
+    """The block of a single record, as most appends have it: a quarter of the steps that a list of one would take."""
+    fields = seq_field(seq_num) + timestamp_field(timestamp)
+    if record.headers:
+        fields += encode_headers(record.headers)
+    size = len(record.body)
+    if size:
+        fields += BODY_TAG + varint(size)
+    return b"".join((RECORDS_TAG, varint(size + len(fields)), fields, record.body))
+
+
 def _uniform_block(fields_before: list[bytes], bodies: list[bytes], lengths: list[int]) -> bytes:
     """The block of records that have a body and no headers; `fields_before` end with the body's tag.
 
@@ -131,6 +148,14 @@ def seq_fields(start_seq: int, count: int, *, then: bytes = b"") -> list[bytes]:
     return fields
 
 
+def seq_field(seq_num: int) -> bytes:
+    """The field of one sequence number; none for 0."""
+    if seq_num >= 0x80:
+        return _TAG_AND_LOW_BITS[seq_num & 0x7F] + varint(seq_num >> 7)
+    return _SEQ_NUM_TAG + _VARINTS[seq_num] if seq_num else b""
+
+
+@lru_cache(_TIMESTAMPS_AT_ONCE)
 def timestamp_field(timestamp: int) -> bytes:
     """The field of a timestamp; none for 0."""
     return _TIMESTAMP_TAG + varint(timestamp) if timestamp else b""

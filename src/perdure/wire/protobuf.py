@@ -13,13 +13,18 @@ from ..model.batches import AppendAck, AppendInput, ReadBatch, check_record_coun
 from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from . import s2_pb2
-from .append_input import append_input_parts
-from .block import varint
+from .append_input import append_input_parts, lone_body
+from .block import seq_field, timestamp_field, varint
 
 if TYPE_CHECKING:
     from ..model.records import Headers
 
 _NO_HEADERS: Final[Headers] = ()
+
+_START_TAG: Final = b"\x0a"
+_END_TAG: Final = b"\x12"
+_TAIL_TAG: Final = b"\x1a"
+"""The fields of an `AppendAck`."""
 
 _MIN_LONG_BODY_BYTES: Final = (1 << 14) - 4
 """From here on, a record's length takes three bytes."""
@@ -86,6 +91,9 @@ def decode_append_input(data: bytes) -> AppendInput:
 
     Raises `BadRequest` with code `bad_proto` if it is not one, `Invalid` if it breaks a limit.
     """
+    lone = lone_body(data)
+    if lone is not None:
+        return AppendInput.of_checked(AppendRecord.of_bodies((lone,)), match_seq_num=None, fencing_token=None)
     try:
         message = s2_pb2.AppendInput.FromString(data)
     except DecodeError as exc:
@@ -142,13 +150,16 @@ def _size_of_bodies(lengths: list[int]) -> int:
 
 
 def encode_append_ack(ack: AppendAck) -> bytes:
-    position = s2_pb2.StreamPosition
-    start, end, tail = ack.start, ack.end, ack.tail
-    return s2_pb2.AppendAck(
-        start=position(seq_num=start.seq_num, timestamp=start.timestamp),
-        end=position(seq_num=end.seq_num, timestamp=end.timestamp),
-        tail=position(seq_num=tail.seq_num, timestamp=tail.timestamp),
-    ).SerializeToString()
+    """The bytes of protobuf's own runtime, put together here: four messages of the runtime take three times as long."""
+    start, end = _encode_position(ack.start), _encode_position(ack.end)
+    tail = end if ack.tail is ack.end else _encode_position(ack.tail)
+    return b"".join((_START_TAG, start, _END_TAG, end, _TAIL_TAG, tail))
+
+
+def _encode_position(position: StreamPosition) -> bytes:
+    """A position as a part of a message, its length before it; its fields have the numbers that a record's have."""
+    fields = seq_field(position.seq_num) + timestamp_field(position.timestamp)
+    return varint(len(fields)) + fields
 
 
 def decode_append_ack(data: bytes) -> AppendAck:
