@@ -147,3 +147,28 @@ async def test_a_read_that_waits_is_told_at_once(patient: Running) -> None:
         assert await patient.app.drain(ENOUGH_SECS)
         answer = await waiting
     assert (answer.status_code, answer.json()["code"]) == (503, "server_draining")
+
+
+@pytest.fixture
+async def hesitant(serve: Serve) -> AsyncIterator[Running]:
+    """A server that holds one refusal back for longer than any test waits."""
+    async with serve(ServerSettings(limits=ServerLimits(refusal_secs=3600, max_held_refusals=1))) as server:
+        yield server
+
+
+async def test_refusals_are_held_back_as_far_as_their_number_allows(hesitant: Running) -> None:
+    """Otherwise official SDKs, which do not pause, ask a hundred times and more until the server is gone."""
+    hesitant.app.start_draining()
+    async with connected(hesitant.port) as peer:
+        held = await peer.open("GET", "/v1/basins", end=True)
+        for _ in range(3):
+            refused = await peer.open("GET", "/v1/basins", end=True)
+            assert await refused.head() == 503, "there is room for one to wait"
+        assert not held.fields
+
+
+async def test_clients_are_not_held_back_from_a_successor(hesitant: Running) -> None:
+    hesitant.app.advise_reconnect()
+    hesitant.app.start_draining()
+    async with hesitant.in_basin() as http:
+        assert (await http.get("/v1/basins")).json()["code"] == "server_draining"

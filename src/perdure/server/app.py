@@ -54,6 +54,7 @@ class ServerApp:
         """The room for large bodies."""
         self._body_clock = PatienceClock(context.settings.limits.body_timeout_secs)
         self._draining = False
+        self._held_refusals = 0
         self._answered = context.telemetry.answered
         self.activity: Activity = Activity()
         """Which connections have requests, for whoever has to do with connections."""
@@ -121,6 +122,7 @@ class ServerApp:
         if request.header_bytes + len(raw_path) > self._max_header_bytes:
             raise BadRequest(f"the request's header fields exceed {self._max_header_bytes} bytes", "bad_header")
         if self._draining and not endpoint.public:
+            await self._hold_refusal()
             raise ServerDraining("the server is about to stop; try again")
         if not endpoint.public:
             request.store = await self._context.access.store_for(request.header(headers.AUTHORIZATION))
@@ -133,6 +135,16 @@ class ServerApp:
                 [kind.parse(segment) for kind, segment in zip(endpoint.names, found.names, strict=True)]
             )
         return await endpoint.handler(self._context, request)
+
+    async def _hold_refusal(self) -> None:
+        """Have a client wait that would ask again at once (see `ServerLimits.refusal_secs`)."""
+        if self._context.sessions.leaving or self._held_refusals >= self._settings.limits.max_held_refusals:
+            return
+        self._held_refusals += 1
+        try:
+            await asyncio.sleep(self._settings.limits.refusal_secs)
+        finally:
+            self._held_refusals -= 1
 
     @property
     def open_sessions(self) -> int:

@@ -81,6 +81,15 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     drain_secs: float = 10.0
     """How long running requests may take to end once the server was told to stop."""
 
+    refusal_secs: float = 0.25
+    """How long a request that comes while the server stops waits for its refusal, if no other process takes over.
+
+    The official SDKs ask again at once when they hear that a server stops, a hundred times until it has.
+    """
+
+    max_held_refusals: int = 1_000
+    """How many such requests wait at a time; more are refused at once."""
+
     def __post_init__(self) -> None:
         for names, least, most in _RANGES:
             for name in names:
@@ -101,8 +110,9 @@ _RANGES: Final = (
     (("max_pending_bytes",), MAX_BATCH_BYTES, MAX_BYTES),
     (("max_streams_per_connection",), MIN_STREAMS_PER_CONNECTION, MAX_COUNT),
     (("max_pending_batches", "max_sessions", "max_sessions_per_connection"), 1, MAX_COUNT),
+    (("max_held_refusals",), 0, MAX_COUNT),
     (("body_timeout_secs", "stall_timeout_secs", "header_timeout_secs", "idle_timeout_secs"), 0.001, MAX_SECS),
-    (("last_batch_secs", "drain_secs"), 0, MAX_SECS),
+    (("last_batch_secs", "drain_secs", "refusal_secs"), 0, MAX_SECS),
 )
 
 DEFAULT_LIMITS: Final = ServerLimits()
