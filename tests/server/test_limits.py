@@ -17,8 +17,7 @@ from perdure.errors import UsageError
 from perdure.model.batches import AppendAck, AppendInput
 from perdure.server.admission import Admission
 from perdure.server.context import ServerSettings
-from perdure.server.limits import MAX_HEAD_BYTES, MIN_INFLIGHT_APPEND_BYTES, ServerLimits
-from perdure.server.request import SMALL_BODY_BYTES
+from perdure.server.limits import MAX_HEAD_BYTES, MIN_INFLIGHT_APPEND_BYTES, SMALL_BODY_BYTES, ServerLimits
 from perdure.server.sessions import RETRY_AFTER_MS
 from perdure.store.append_session import Appender
 from perdure.store.service import StreamStore
@@ -136,6 +135,39 @@ async def test_the_rest_of_a_frame_is_not_waited_for_without_end(serve: Serve) -
             assert len(acks) == 2
             assert terminal is not None
             assert (terminal.status, b'"code":"request_timeout"' in terminal.body) == (408, True)
+
+
+@pytest.mark.parametrize("first_one", ["ends its frame", "leaves", "stalls"])
+async def test_large_frames_wait_in_their_clients_until_there_is_room(serve: Serve, first_one: str) -> None:
+    """Many sessions, each with almost the whole of a frame, would otherwise hold as much memory as they like."""
+    limits = {"max_inflight_append_bytes": MIN_INFLIGHT_APPEND_BYTES}
+    if first_one == "stalls":
+        limits["stall_timeout_secs"] = 1
+    async with serve(limited(**limits)) as server:
+        await prepare(server)
+        large = frames(batch("x" * 700_000))
+        async with connected(server.port) as peer, connected(server.port) as other, server.in_basin() as http:
+            first, second, small = await open_append(peer), await open_append(other), await open_append(other)
+            await first.send(large[:300_000])
+            while server.app.intake.statistics().in_flight_bytes == 0:
+                assert (await http.get("/health")).status_code == 200
+            sending = asyncio.create_task(second.send(large + large, end=True))
+            while server.app.intake.statistics().waiting == 0:
+                await small.send(frames(batch("small")))
+                assert decode_append_ack((await small.frame())[1:]), "small ones pass"
+            assert server.app.intake.statistics().in_flight_bytes < MIN_INFLIGHT_APPEND_BYTES
+            if first_one == "ends its frame":
+                await first.send(large[300_000:], end=True)
+                assert len(acks_and_end(await first.rest())[0]) == 1
+            elif first_one == "leaves":
+                await first.reset()
+            else:
+                assert b'"code":"request_timeout"' in await first.rest()
+            acks, terminal = acks_and_end(await second.rest())
+            assert (len(acks), terminal) == (2, None)
+            await sending
+            while server.app.intake.statistics().in_flight_bytes:
+                assert (await http.get("/health")).status_code == 200
 
 
 def large_append(coding: str | None) -> tuple[bytes, dict[str, str]]:

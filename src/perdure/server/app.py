@@ -50,8 +50,8 @@ class ServerApp:
         self._settings = context.settings
         self._max_header_bytes = context.settings.limits.max_header_bytes
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
-        self.intake: Admission = Admission(context.settings.limits.max_inflight_append_bytes)
-        """The room for large bodies."""
+        self.intake: Admission = context.intake
+        """The room for large bodies and frames."""
         self._body_clock = PatienceClock(context.settings.limits.body_timeout_secs)
         self._draining = False
         self._held_refusals = 0
@@ -204,6 +204,7 @@ def create_app(
             access=AccessControl(store, root_token),
             settings=settings,
             admission=Admission(limits.max_inflight_append_bytes, telemetry.inflight_changed),
+            intake=Admission(limits.max_inflight_append_bytes),
             sessions=Sessions(
                 max_sessions=limits.max_sessions,
                 max_per_connection=limits.max_sessions_per_connection,

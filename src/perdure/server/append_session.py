@@ -22,16 +22,14 @@ from ..wire.errors_json import terminal_frame
 from ..wire.protobuf import encode_append_ack
 from ..wire.s2s import FrameDecoder, encode_frame
 from ..wire.s2s_messages import append_input_of
-from .admission import Admission
 from .asgi import Receive, Send
 from .context import Context
 from .delivering import PIECE_BYTES
-from .limits import ServerLimits
+from .limits import SMALL_FRAME_BYTES, ServerLimits
 from .request import Request
 from .response import Channel
 from .served_store import ServedAppender
 from .sessions import SessionKind, Slot
-from .telemetry import Telemetry
 from .waiting import wait_up_to
 
 SETTLE_SECS: Final = 0.1
@@ -48,7 +46,7 @@ async def open_session(
     except BaseException:
         slot.close()
         raise
-    return AppendSession(appender, context.admission, slot, context.telemetry, request.limits)
+    return AppendSession(appender, context, slot, request.limits)
 
 
 class AppendSession:
@@ -59,13 +57,14 @@ class AppendSession:
     unless a batch that was submitted before it fails later: that one comes first in order.
     """
 
-    def __init__(
-        self, appender: ServedAppender, admission: Admission, slot: Slot, telemetry: Telemetry, limits: ServerLimits
-    ) -> None:
+    def __init__(self, appender: ServedAppender, context: Context, slot: Slot, limits: ServerLimits) -> None:
         self._appender = appender
-        self._admission = admission
+        self._admission = context.admission
+        self._intake = context.intake
+        self._held = 0
+        """Taken of the intake, for the frame that is coming in."""
         self._slot = slot
-        self._telemetry = telemetry
+        self._telemetry = context.telemetry
         self._limits = limits
         self._patience: asyncio.TimerHandle | None = None
         """Rings when the rest of a frame does not come."""
@@ -142,6 +141,7 @@ class AppendSession:
             self._end(exc)
         finally:
             self._stop_waiting()
+            self._let_go()
             self._closed = True
             self._progress.set()
             self._input_over.set()
@@ -152,15 +152,31 @@ class AppendSession:
             for frame in decoder.feed(data):
                 self._stop_waiting()
                 await self._submit(append_input_of(frame))
+                self._let_go()
                 if self._closed:
                     self._refuse()
                     return
             if not more:
                 decoder.finish()
             elif missing := decoder.missing_bytes:
+                await self._make_room(decoder.pending_bytes)
                 self._wait_for_rest(missing)
         except PerdureError as exc:
             self._end(exc)
+
+    async def _make_room(self, size: int) -> None:
+        """Have room for a frame that has begun; until there is, its rest waits in its client, which owes nothing."""
+        if size <= SMALL_FRAME_BYTES or self._held:
+            return
+        if not self._intake.take_nowait(size):
+            await self._intake.take(size)
+        self._held = size
+
+    def _let_go(self) -> None:
+        """What came in has found room among the appends in flight, or is not wanted."""
+        if self._held:
+            self._intake.release(self._held)
+            self._held = 0
 
     def _wait_for_rest(self, missing: int) -> None:
         """A session may be silent for ever between two frames, but not within one, which is held in memory.

@@ -30,6 +30,7 @@ class Context(Struct, frozen=True, kw_only=True):
     """The server's parts, as handlers need them.
 
     `store` is for what is nobody's in particular, such as health; on behalf of a client, use `Request.store`.
+    `admission`: the room for appends. `intake`: that for large bodies and frames, before they are known to be appends.
     `stalls`: how long the client of a session may take nothing of what is sent to it.
     """
 
@@ -37,6 +38,7 @@ class Context(Struct, frozen=True, kw_only=True):
     access: AccessControl
     settings: ServerSettings
     admission: Admission
+    intake: Admission
     sessions: Sessions
     live_forms: LiveForms
     stalls: PatienceClock

@@ -19,6 +19,12 @@ MIN_INFLIGHT_APPEND_BYTES: Final = MAX_BATCH_BYTES
 MAX_HEAD_BYTES: Final = 512 * 1024
 """What a connection buffers at most of a request's head. Where the application's own limit is lower, that answers."""
 
+SMALL_BODY_BYTES: Final = 64 * 1024
+"""A body up to this size is taken in without more ado: it takes little more than the connection that it comes on."""
+
+SMALL_FRAME_BYTES: Final = 16 * 1024
+"""Likewise the beginning of a frame up to this size, since a connection can have many sessions."""
+
 MIN_STREAMS_PER_CONNECTION: Final = 100
 """The TypeScript SDK opens this many HTTP/2 streams on a connection without looking (store API, section 2.2)."""
 
@@ -38,7 +44,8 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     max_inflight_append_bytes: int = 128 * 1024 * 1024
     """Metered bytes of appends taken in and not yet acknowledged; more of them wait, none is refused for it.
 
-    As much again is taken in of large bodies before it is known what is in them.
+    As much again is taken in of large bodies, and of large frames to append sessions, before it is known what is in
+    them.
     """
 
     max_sessions: int = 20_000

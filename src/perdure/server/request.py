@@ -10,7 +10,7 @@ from ..wire import headers
 from ..wire.compression import Compression, decompress
 from .admission import Admission
 from .asgi import Receive, Scope
-from .limits import ServerLimits
+from .limits import SMALL_BODY_BYTES, ServerLimits
 from .patience import PatienceClock
 from .query import Query
 from .served_store import ServedStore
@@ -21,10 +21,6 @@ _CODINGS: Final = {
     b"gzip": Compression.GZIP,
     b"zstd": Compression.ZSTD,
 }
-
-
-SMALL_BODY_BYTES: Final = 64 * 1024
-"""A body up to this size is taken in without more ado: it takes little more than the connection that it comes on."""
 
 
 class ClientGone(Exception):

@@ -111,6 +111,11 @@ class FrameDecoder:
         """How much the frame that has begun still lacks; 0 if none has."""
         return self._missing if self._payload is not None else 0
 
+    @property
+    def pending_bytes(self) -> int:
+        """How large the payload of the frame that has begun will be; 0 if none has."""
+        return self._missing + len(self._payload) if self._payload is not None else 0
+
     def finish(self) -> None:
         """The input is over. Raises `TruncatedFrame` if it ended within a frame, or again what was refused."""
         if self._violation is not None:
