@@ -130,7 +130,7 @@ class TestBasins:
         infos = [
             (await s2.basins.create(NAME)).info,
             (await s2.basins.ensure(NAME)).info,
-            *[info async for info in s2.basins.list()],
+            *(await s2.basins.list()).items,
         ]
         assert [info and info.location for info in infos] == ["local"] * 3
 

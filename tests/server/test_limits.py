@@ -154,7 +154,7 @@ async def test_large_frames_wait_in_their_clients_until_there_is_room(serve: Ser
             sending = asyncio.create_task(second.send(large + large, end=True))
             while server.app.intake.statistics().waiting == 0:
                 await small.send(frames(batch("small")))
-                assert decode_append_ack((await small.frame())[1:]), "small ones pass"
+                assert decode_append_ack((await small.frame())[1:]).start.seq_num >= 0, "small ones pass"
             assert server.app.intake.statistics().in_flight_bytes < MIN_INFLIGHT_APPEND_BYTES
             if first_one == "ends its frame":
                 await first.send(large[300_000:], end=True)
