@@ -8,7 +8,9 @@ from typing import Any
 from perdure import S2, AppendRecord, SeqNum, Stream
 from perdure.errors import ReadUnwritten
 from perdure.model.records import CommandKind, SequencedRecord
-from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
+from perdure.resumable import aisdk, anthropic
+from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.anthropic import AnthropicChat
 from perdure.resumable.responses import ChatResponse
 
 BASIN = "test-chats"
@@ -37,7 +39,14 @@ def user(message_id: str = "u1", content: str = "hi") -> Chunk:
 
 async def chat_on(s2: S2, **options: Any) -> AiSdkChat:
     """A chat object that is ready, in session mode unless told otherwise."""
-    chat = create_resumable_chat(s2=s2, basin=BASIN, **{"mode": "session", **options})
+    chat = aisdk.create_resumable_chat(s2=s2, basin=BASIN, **{"mode": "session", **options})
+    await chat.__aenter__()
+    return chat
+
+
+async def anthropic_chat_on(s2: S2, **options: Any) -> AnthropicChat:
+    """The same for Anthropic."""
+    chat = anthropic.create_resumable_chat(s2=s2, basin=BASIN, **{"mode": "session", **options})
     await chat.__aenter__()
     return chat
 
@@ -92,10 +101,11 @@ async def body_of(response: ChatResponse) -> str:
 
 
 def frames(body: str) -> list[tuple[int | None, str]]:
-    """The frames of a body: cursor and data."""
+    """The frames of a body, of any adapter: cursor and data."""
     found = []
     for frame in body.split("\n\n")[:-1]:
         match = re.fullmatch(r"(?:id: (\d+)\n)?data: ([^\n]*)", frame)
+        match = match or re.fullmatch(r"(?:event: [^\n]+\n)?(?=data: [^\n]*\nid: (\d+)\Z)data: ([^\n]*)\n.*", frame)
         assert match is not None, frame
         found.append((None if match[1] is None else int(match[1]), match[2]))
     return found

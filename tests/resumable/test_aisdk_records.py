@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perdure.resumable.adapter import SourceReportedError
 from perdure.resumable.aisdk_message import MessageFold
-from perdure.resumable.aisdk_records import OpenParts, SourceReportedError, error_chunk, rewrite_error_chunk
+from perdure.resumable.aisdk_records import OpenParts, error_chunk, rewrite_error_chunk
 from perdure.resumable.aisdk_seed import ReplayedRecord, ReplayView, seed_chunks
 from perdure.resumable.aisdk_user import (
     MAX_USER_RECORD_BYTES,

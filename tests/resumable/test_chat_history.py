@@ -9,7 +9,8 @@ import pytest
 
 from perdure import S2, AppendRecord, Basin, SeqNum, Stream, StreamDeletionPending
 from perdure.resumable.aisdk import AiSdkChat
-from perdure.resumable.aisdk_kept import KeptHistories
+from perdure.resumable.aisdk_history import SessionFold
+from perdure.resumable.kept_histories import KeptHistories
 from tests.resumable.chats import (
     ANSWER,
     HOLDER,
@@ -267,7 +268,7 @@ async def test_a_history_of_records_that_are_all_gone_is_empty(chat: AiSdkChat, 
 
 
 async def test_kept_histories_are_bounded(s2: S2, chat: AiSdkChat, basin: Basin) -> None:
-    kept = KeptHistories(max_bytes=1000)
+    kept = KeptHistories(SessionFold, max_bytes=1000)
     streams = [basin.stream(f"c{number}") for number in range(10)]
     for stream in streams:
         await write(stream, fence(HOLDER), *[json.dumps(chunk) for chunk in answer("a", "x" * 100)], fence("end-AAAA"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from ..errors import PerdureError
 from .chunks import SourceChunk
 
 View: TypeAlias = Callable[[int, bytes], bytes]
@@ -53,6 +54,10 @@ class Adapter(Protocol):
         `include_user` shows the user's own records too.
         """
         ...
+
+
+class SourceReportedError(PerdureError):
+    """A source told of a failure by a chunk instead of raising; the text is what it said."""
 
 
 OnError: TypeAlias = Callable[[BaseException], str]

@@ -30,7 +30,7 @@ from ..client import S2
 from ..client.endpoints import Endpoints
 from ..errors import Invalid
 from .adapter import Adapter, ClosingFold, OnError, Transform, View, safe_error_text
-from .aisdk_kept import KeptHistories
+from .aisdk_history import SessionFold
 from .aisdk_records import OpenParts, error_chunk, rewrite_error_chunk
 from .aisdk_seed import ReplayView
 from .aisdk_user import StartIdentity, is_user_record, user_record_bodies
@@ -40,6 +40,7 @@ from .chunks import DEFAULT_SDK_VERSION, KeyStyle, SourceChunk
 from .frames import id_first, without_id
 from .generation import Plan
 from .json_body import JsonObject, encode_body, parse_object
+from .kept_histories import KeptHistories
 from .responses import ChatResponse as ChatResponse
 from .responses import json_snapshot
 from .responses import replay_options as replay_options
@@ -135,7 +136,7 @@ class AiSdkChat(ResumableChat):
         self._rewrites_errors = rewrite_error_chunks and on_error is not None
         self._key_style: KeyStyle = key_style
         self._sdk_version = sdk_version
-        self._histories = KeptHistories()
+        self._histories = KeptHistories(SessionFold)
 
     async def make_resumable(
         self,
@@ -191,6 +192,20 @@ class AiSdkChat(ResumableChat):
 
     def _text_of(self, failure: Exception) -> str:
         return safe_error_text(self._on_error, failure)
+
+    async def replay(
+        self,
+        name: str,
+        *,
+        from_seq_num: int | None = None,
+        live: bool = False,
+        active_only: bool = False,
+        include_user: bool = False,
+    ) -> ChatResponse:
+        """Show a chat again, as `ResumableChat.replay` does; `include_user` shows the user's own records too."""
+        return await self._replay(
+            name, from_seq_num=from_seq_num, live=live, active_only=active_only, include_user=include_user
+        )
 
     async def history(self, name: str, *, include_active: bool = False) -> JsonObject:
         """The chat's messages: `{"messages": […], "nextSeqNum": n, "active": bool}`, empty for an unknown chat.

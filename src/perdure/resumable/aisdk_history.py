@@ -61,6 +61,11 @@ class SessionFold:
         return self._generation is not None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no generation is half told."""
+        return self._generation is None
+
+    @property
     def size_bytes(self) -> int:
         """About how much memory the fold keeps, measured as JSON."""
         running = 0 if self._generation is None else self._generation.size_bytes

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import PerdureError
+from .adapter import SourceReportedError
 from .json_body import JsonObject
 
 ABORT: Final[JsonObject] = {"type": "abort"}
 """The last chunk of a stopped generation; the stock reader keeps what came before it."""
 
 _FORGETS_ALL: Final = ("finish-step", "reset-step")
-
-
-class SourceReportedError(PerdureError):
-    """A source told of a failure by a chunk instead of raising; the text is what it said."""
 
 
 def error_chunk(text: str) -> JsonObject:

@@ -258,7 +258,6 @@ class ResumableChat:
         from_seq_num: int | None = None,
         live: bool = False,
         active_only: bool = False,
-        include_user: bool = False,
     ) -> ChatResponse:
         """Show a chat again: 200 with a body, or 204 when there is nothing to show.
 
@@ -268,8 +267,18 @@ class ResumableChat:
             live: in session mode, stay and show what comes, for ever.
             active_only: in session mode, show the generation that is active, from its beginning; for the resume
                 route of stock clients, which want nothing else.
-            include_user: show the user's own records too.
         """
+        return await self._replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
+
+    async def _replay(
+        self,
+        name: str,
+        *,
+        from_seq_num: int | None,
+        live: bool,
+        active_only: bool,
+        include_user: bool = False,
+    ) -> ChatResponse:
         if from_seq_num is not None and (not isinstance(from_seq_num, int) or from_seq_num < 0):
             raise Invalid(f"from_seq_num must be a whole number, 0 or more, got {from_seq_num!r}")
         stream = await self._store.stream(name)

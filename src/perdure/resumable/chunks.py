@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -50,6 +51,7 @@ class ItemReader:
     """Items of one source in, chunks out.
 
     * `accept` drops or replaces objects before they are encoded.
+    * `unwanted_types` are dropped unseen: the events that an SDK derives carry ever longer snapshots.
     * `require_type` refuses objects without a string `type`, which no chat protocol knows.
     * `key_style` and `sdk_version` are for dataclasses and for pydantic-ai's chunks.
     """
@@ -58,11 +60,13 @@ class ItemReader:
         self,
         *,
         accept: Accept | None = None,
+        unwanted_types: AbstractSet[str] = frozenset(),
         require_type: bool = True,
         key_style: KeyStyle = "snake",
         sdk_version: int = DEFAULT_SDK_VERSION,
     ) -> None:
         self._accept = accept
+        self._unwanted_types = unwanted_types
         self._require_type = require_type
         self._key_style = key_style
         self._sdk_version = sdk_version
@@ -74,6 +78,8 @@ class ItemReader:
         """The usual case, an item that is a dict; None when the adapter does not want it."""
         if self._require_type and not isinstance(item.get("type"), str):
             raise SourceError(f"a chunk needs a string `type`, got {_shown(item)}")
+        if self._unwanted_types and self._is_unwanted(item.get("type")):
+            return None
         if self._accept is not None:
             accepted = self._accept(item)
             if accepted is None:
@@ -83,7 +89,7 @@ class ItemReader:
 
     def chunks(self, item: object) -> Iterator[SourceChunk]:
         """Whatever `item` holds; raises `SourceError` if it is nothing that the module's docstring names."""
-        for value in self._objects(item):
+        for value in self.objects(item):
             chunk = self.chunk(value)
             if chunk is not None:
                 yield chunk
@@ -95,17 +101,22 @@ class ItemReader:
             if chunk is not None:
                 yield chunk
 
-    def _objects(self, item: object) -> Iterable[JsonObject]:
-        """The objects in `item`, before the adapter has seen them."""
+    def objects(self, item: object) -> Iterable[JsonObject]:
+        """The objects in `item`, before the adapter has seen them; raises as `chunks` does."""
         if isinstance(item, dict):
             return (item,)
         if isinstance(item, str | bytes | bytearray | memoryview):
             return map(_object, self._text.feed(item if isinstance(item, str | bytes) else bytes(item)))
+        if self._unwanted_types and self._is_unwanted(getattr(item, "type", None)):
+            return ()
         dumper = self._dumpers.get(type(item))
         if dumper is None:
             dumper = self._dumpers[type(item)] = self._dumper_for(item)
         dumped = dumper(item)
         return () if dumped is None else (_object(dumped),)
+
+    def _is_unwanted(self, kind: object) -> bool:
+        return isinstance(kind, str) and kind in self._unwanted_types
 
     def _dumper_for(self, item: object) -> Callable[[object], object]:
         """How to get at the JSON of items of the class of `item`; what it gives for None is dropped."""

@@ -6,6 +6,13 @@ A record's body is copied verbatim: one record, one frame, one `data` line. The 
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from .json_body import parse_object
+
 
 def id_first(seq_num: int, body: bytes) -> bytes:
     """The frame of the AI SDK and of TanStack AI, whose reader attaches an id to the data that follows it."""
@@ -20,3 +27,30 @@ def without_id(body: bytes) -> bytes:
 def named(event: str, body: bytes) -> bytes:
     """A frame with an event name and no id."""
     return b"event: %b\ndata: %b\n\n" % (event.encode(), body)
+
+
+def type_named(seq_num: int, body: bytes) -> bytes:
+    """The frame of the Anthropic API, whose readers drop what has no event name: the name is the object's `type`."""
+    kind = _type_of(body)
+    if not kind or "\n" in kind or "\r" in kind:  # a line break would begin a field of its own
+        return b"data: %b\nid: %d\n\n" % (body, seq_num + 1)
+    return b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(errors="replace"), body, seq_num + 1)
+
+
+class _Typed(Struct, gc=False):
+    type: str
+
+
+_read_type: Final = msgspec.json.Decoder(_Typed).decode
+
+
+def _type_of(body: bytes) -> str | None:
+    """The `type` of the object in `body`, without the cost of building the rest of it; None if there is none."""
+    try:
+        return _read_type(body).type
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # no JSON, or JSON that only the slower parser reads
+        value = parse_object(body)
+    kind = None if value is None else value.get("type")
+    return kind if isinstance(kind, str) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Final
@@ -59,17 +60,24 @@ def open_source(
     source: object,
     *,
     accept: Accept | None = None,
+    unwanted_types: AbstractSet[str] = frozenset(),
     require_type: bool = True,
     key_style: KeyStyle = "snake",
     sdk_version: int = DEFAULT_SDK_VERSION,
 ) -> Source:
     """The chunks of `source`, which is not touched before the iteration starts.
 
-    `accept` is the adapter's filter. `require_type=False` is for logs of any JSON objects. `key_style="camel"` writes
-    the field names of dataclasses in camelCase. `sdk_version` is the AI SDK version that pydantic-ai chunks are
-    encoded for.
+    `accept` is the adapter's filter; objects of `unwanted_types` are dropped before it. `require_type=False` is for
+    logs of any JSON objects. `key_style="camel"` writes the field names of dataclasses in camelCase. `sdk_version`
+    is the AI SDK version that pydantic-ai chunks are encoded for.
     """
-    reader = ItemReader(accept=accept, require_type=require_type, key_style=key_style, sdk_version=sdk_version)
+    reader = ItemReader(
+        accept=accept,
+        unwanted_types=unwanted_types,
+        require_type=require_type,
+        key_style=key_style,
+        sdk_version=sdk_version,
+    )
     return Source(source, reader)
 
 

@@ -1,20 +1,21 @@
 """Folded histories that are kept between calls, so that a call reads only what is new.
 
-A kept fold stands after the last terminal fence that it has seen. It counts only if the stream still begins and goes on
-where the fold knew it to: retention may have taken the first records, and a deleted stream may have been made anew.
+A kept fold stands where it was last settled, which is after a terminal fence. It counts only if the stream still begins
+and goes on where the fold knew it to: retention may have taken the first records, and a deleted stream may have been
+made anew.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from ..errors import ReadUnwritten, StreamNotFound
 from ..model.positions import SeqNum
 from ..model.records import SequencedRecord
-from .aisdk_history import SessionFold
 
 if TYPE_CHECKING:
     from ..client import Stream
@@ -26,30 +27,56 @@ _Place: TypeAlias = tuple[int, int]
 """Sequence number and timestamp of one record, by which a stream is known again."""
 
 
-class _Kept(Struct, frozen=True):
-    fold: SessionFold
+class HistoryFold(Protocol):
+    """Records of one session stream in, from its first one on; the chat's history out, in the adapter's form."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is half done: the records so far amount to the same whatever follows them."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the fold keeps, measured as JSON."""
+        ...
+
+    def feed(self, records: Iterable[SequencedRecord]) -> None:
+        """Take the next records."""
+        ...
+
+    def settled(self) -> Self:
+        """A fold that stands where this one was last settled; the two go on independently."""
+        ...
+
+
+FoldT = TypeVar("FoldT", bound=HistoryFold)
+
+
+class _Kept(Struct, Generic[FoldT], frozen=True):
+    fold: FoldT
     first: _Place
     last: _Place
     size_bytes: int
 
 
-class KeptHistories:
-    """The folds of the chats that were asked for lately."""
+class KeptHistories(Generic[FoldT]):
+    """The folds of the chats that were asked for lately; `new_fold` makes one that has seen nothing."""
 
-    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+    def __init__(self, new_fold: Callable[[], FoldT], *, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._new_fold = new_fold
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept[FoldT]] = OrderedDict()
         self.size_bytes: int = 0
         """About how much is kept, as JSON."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def fold(self, stream: Stream) -> SessionFold:
+    async def fold(self, stream: Stream) -> FoldT:
         """The whole stream, folded up to its tail. The caller reads from it and feeds it nothing."""
         first = await _record_at_or_after(stream, 0)
         kept = self._kept.get(stream.name)
-        fold = SessionFold()
+        fold = self._new_fold()
         cursor = 0
         last: _Place | None = None
         if kept is not None:
@@ -60,8 +87,8 @@ class KeptHistories:
         return fold if first is None else await self._read_on(stream, fold, cursor, last, first)
 
     async def _read_on(
-        self, stream: Stream, fold: SessionFold, cursor: int, last: _Place | None, first: SequencedRecord
-    ) -> SessionFold:
+        self, stream: Stream, fold: FoldT, cursor: int, last: _Place | None, first: SequencedRecord
+    ) -> FoldT:
         settled: _Place | None = last
         while True:
             try:
@@ -77,14 +104,14 @@ class KeptHistories:
                 last = None
             for record in batch.records:
                 fold.feed((record,))
-                if not fold.active:
+                if fold.is_settled:
                     settled = _place(record)
             cursor = batch.records[-1].seq_num + 1
         if settled is not None:
             self._keep(stream.name, _Kept(fold.settled(), _place(first), settled, fold.size_bytes))
         return fold
 
-    def _keep(self, name: str, kept: _Kept) -> None:
+    def _keep(self, name: str, kept: _Kept[FoldT]) -> None:
         self.forget(name)
         if kept.size_bytes > self._max_bytes:
             return

@@ -1,0 +1,236 @@
+"""A log of Anthropic events folded to the turns of its chat.
+
+Operations: `feed` records in order, in any slices; `snapshot` what they amount to; `settled` to keep a fold between
+calls. Work is linear in the log. A turn begins with a `user_message` and gets the first whole message that follows, or
+the error; a message that is still arriving is nowhere yet, and the cursor stays in front of it, so that a replay from
+there delivers all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NotRequired, TypedDict
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ..model.records import CommandKind, SequencedRecord
+from . import tokens
+from .anthropic_message import RAW_EVENT_TYPES, MessageFold
+from .anthropic_records import API_ERROR, USER_MESSAGE_TYPE
+from .json_body import JsonObject, JsonValue, encode_body, parse_object
+
+UNKNOWN_ERROR: Final = "unknown"
+
+
+class TurnError(TypedDict):
+    """Why a turn has no answer: `type` and `message` of the stored `error` event."""
+
+    type: str
+    message: str
+
+
+class Turn(TypedDict):
+    """What the user said, and what came of it.
+
+    `assistant` is the first whole message of the answer. `error` tells that the generation failed before one was whole;
+    `partial` is then what there was of it, if partial messages were asked for. `stopped` is present, and true, if
+    the answer was stopped: `assistant` then ends where it was stopped, and is absent if nothing was said till then.
+    Keep no more than the text blocks of a stopped or partial message for the next request: the API refuses a tool call
+    without a result, and a thought without its signature.
+    """
+
+    user: str
+    assistant: NotRequired[JsonObject]
+    error: NotRequired[TurnError]
+    stopped: NotRequired[bool]
+    partial: NotRequired[JsonObject]
+
+
+class History(TypedDict):
+    """A chat as its log tells it, ready to be sent as JSON.
+
+    `messages` are all whole messages of the assistant, in order: those of a tool loop too, of which a turn has the
+    first only, and those whose user text another store keeps. `nextSeqNum` is where a replay goes on without a gap.
+    """
+
+    turns: list[Turn]
+    messages: list[JsonObject]
+    nextSeqNum: int
+
+
+class _TurnState(Struct, frozen=True, gc=False):
+    user: str
+    assistant: JsonObject | None = None
+    error: TurnError | None = None
+    stopped: bool = False
+    partial: JsonObject | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the turn still waits for its answer."""
+        return self.assistant is None and self.error is None
+
+    def shown(self, *, partials: bool) -> Turn:
+        turn: Turn = {"user": self.user}
+        if self.assistant is not None:
+            turn["assistant"] = self.assistant
+        if self.error is not None:
+            turn["error"] = self.error
+        if self.stopped:
+            turn["stopped"] = True
+        if partials and self.partial is not None:
+            turn["partial"] = self.partial
+        return turn
+
+
+class _Settled(Struct, frozen=True, gc=False):
+    """Where a fold was after a terminal fence: the lists only grow, but for the last turn."""
+
+    seen_seq: int = 0
+    next_seq_num: int = 0
+    turns: int = 0
+    last_turn: _TurnState | None = None
+    messages: int = 0
+    size_bytes: int = 0
+
+
+class TurnsFold:
+    """Records of one stream in, from its first one on; the history out.
+
+    The fold may be kept: feed it what came since. A record that it has seen is passed over. Start anew when the stream
+    has lost its first records, or was deleted. What it hands out is shared with it, so nobody may change that.
+    """
+
+    def __init__(self) -> None:
+        self.generating: bool = False
+        """Whether the last fence began a generation."""
+        self._seen_seq = 0
+        self._next_seq_num = 0
+        self._turns: list[_TurnState] = []
+        self._messages: list[JsonObject] = []
+        self._message = MessageFold()
+        self._size_bytes = 0
+        self._settled = _Settled()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last record was a terminal fence, so that nothing is half told."""
+        return self._settled.seen_seq == self._seen_seq
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the fold keeps, measured as JSON."""
+        return self._size_bytes
+
+    def feed(self, records: Iterable[SequencedRecord]) -> None:
+        """Take the next records."""
+        for record in records:
+            if record.seq_num >= self._seen_seq:
+                self._seen_seq = record.seq_num + 1
+                self._feed(record)
+
+    def snapshot(self, *, partials: bool = False) -> History:
+        """What the records amount to; with what there was of failed answers, if `partials`."""
+        return {
+            "turns": [turn.shown(partials=partials) for turn in self._turns],
+            "messages": list(self._messages),
+            "nextSeqNum": self._next_seq_num,
+        }
+
+    def settled(self) -> TurnsFold:
+        """A fold that stands where this one stood after the last terminal fence; the two go on independently."""
+        was = self._settled
+        fold = TurnsFold()
+        fold._settled = was
+        fold._seen_seq, fold._next_seq_num, fold._size_bytes = was.seen_seq, was.next_seq_num, was.size_bytes
+        fold._messages = self._messages[: was.messages]
+        if was.last_turn is not None:
+            fold._turns = [*self._turns[: was.turns - 1], was.last_turn]
+        return fold
+
+    def _feed(self, record: SequencedRecord) -> None:
+        command = record.command
+        if command is CommandKind.FENCE:
+            self._fence(record.text)
+        elif command is None and record.body and (event := parse_object(record.body)) is not None:
+            self._event(event, record)
+
+    def _fence(self, token: str) -> None:
+        kind = tokens.kind_of(token)
+        self.generating = not kind.is_terminal
+        if not kind.is_terminal:
+            return
+        turn = self._turns[-1] if self._turns else None
+        if kind is tokens.FenceKind.ERROR:
+            self._keep_partial()
+        elif kind is tokens.FenceKind.STOP and turn is not None and turn.is_open:
+            self._turns[-1] = replace(turn, stopped=True)
+        self._message.reset()
+        self._next_seq_num = self._seen_seq
+        self._settled = _Settled(
+            self._seen_seq,
+            self._next_seq_num,
+            len(self._turns),
+            self._turns[-1] if self._turns else None,
+            len(self._messages),
+            self._size_bytes,
+        )
+
+    def _event(self, event: JsonObject, record: SequencedRecord) -> None:
+        kind = event.get("type")
+        if kind == USER_MESSAGE_TYPE:
+            text = event.get("message")
+            if not isinstance(text, str):
+                return
+            self._turns.append(_TurnState(text))
+            self._size_bytes += len(record.body)
+            self._message.reset()
+        elif kind == "error":
+            self._fail(event.get("error"))
+        elif kind in RAW_EVENT_TYPES and (self._message.has_begun or kind == "message_start"):
+            self._message.feed(event)
+            if kind != "message_stop":
+                return
+            self._complete()
+        else:
+            return
+        self._next_seq_num = self._seen_seq
+
+    def _fail(self, error: JsonValue) -> None:
+        """The generation failed: the open turn tells why, and what there was."""
+        self._keep_partial()
+        if self._turns and (turn := self._turns[-1]).is_open:
+            told = error if isinstance(error, dict) else {}
+            kind, message = told.get("type"), told.get("message")
+            detail: TurnError = {
+                "type": kind if isinstance(kind, str) else API_ERROR,
+                "message": message if isinstance(message, str) else UNKNOWN_ERROR,
+            }
+            self._turns[-1] = replace(turn, error=detail)
+        self._message.reset()
+
+    def _keep_partial(self) -> None:
+        """Keep what there is of a message that will not go on."""
+        if not self._message.has_begun or not self._message.has_content or not self._turns:
+            return
+        turn = self._turns[-1]
+        if turn.is_open:
+            partial = self._message.message_so_far()
+            self._size_bytes += len(encode_body(partial))
+            self._turns[-1] = replace(turn, partial=partial)
+
+    def _complete(self) -> None:
+        """A message is whole: it is the answer of a turn that waits for one."""
+        stopped = self._message.stop_reason is None
+        turn = self._turns[-1] if self._turns and self._turns[-1].is_open else None
+        if stopped and not self._message.has_content:
+            if turn is not None:
+                self._turns[-1] = replace(turn, stopped=True)
+        else:
+            message = self._message.message()
+            self._size_bytes += len(encode_body(message))
+            self._messages.append(message)
+            if turn is not None:
+                self._turns[-1] = replace(turn, assistant=message, stopped=stopped, partial=None)
+        self._message.reset()
