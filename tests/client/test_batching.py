@@ -24,9 +24,10 @@ sizes = st.integers(8, 60)
     linger_ms=st.sampled_from([0, 1, 5, 1000]),
     max_batch_records=st.integers(1, 7),
     max_batch_bytes=st.integers(60, 200),
+    join_first=st.booleans(),
 )
 def test_batches_are_the_records_in_order_within_all_limits(
-    records: list[tuple[int, float]], linger_ms: int, max_batch_records: int, max_batch_bytes: int
+    records: list[tuple[int, float]], linger_ms: int, max_batch_records: int, max_batch_bytes: int, join_first: bool
 ) -> None:
     batcher = Batcher(linger_ms=linger_ms, max_batch_records=max_batch_records, max_batch_bytes=max_batch_bytes)
     given_records = [record(size) for size, _ in records]
@@ -38,7 +39,13 @@ def test_batches_are_the_records_in_order_within_all_limits(
             assert first is not None
             batches.append(batcher.flush())
         first = now if len(batcher) == 0 or not batcher.fits(item) else first
-        ready = batcher.add(item, now)
+        held = len(batcher)
+        if join_first and (place := batcher.join(item)):
+            assert place == held == len(batcher) - 1
+            ready = list[list[AppendRecord]]()
+        else:
+            assert len(batcher) == held
+            ready = batcher.add(item, now)
         assert len(ready) <= 2
         batches += ready
         if len(batcher):
@@ -54,6 +61,17 @@ def test_batches_are_the_records_in_order_within_all_limits(
     for batch in batches:
         assert 1 <= len(batch) <= max_batch_records
         assert sum(item.metered_bytes for item in batch) <= max_batch_bytes
+
+
+def test_a_record_joins_others_only_where_nothing_follows_from_it() -> None:
+    batcher = Batcher(max_batch_bytes=100, max_batch_records=3)
+    assert batcher.join(record(10)) == 0, "the first one sets the deadline"
+    batcher.add(record(10), 0.0)
+    assert batcher.join(record(90)) == 0, "it fills the batch"
+    assert batcher.join(record(91)) == 0, "it does not fit"
+    assert batcher.join(record(10)) == 1
+    assert batcher.join(record(10)) == 0, "it is the last that the batch may have"
+    assert [item.metered_bytes for item in batcher.flush()] == [10, 10]
 
 
 def test_linger_zero_sends_each_record_at_once() -> None:

@@ -88,7 +88,9 @@ class AppendSession:
     @property
     def failure(self) -> BaseException | None:
         """What ended the session; None while it works, and after a clean close."""
-        self._settle()
+        in_flight = self._in_flight
+        if in_flight and in_flight[0][0].done():
+            self._settle()
         return self._failure
 
     @property

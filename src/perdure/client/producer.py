@@ -29,10 +29,11 @@ class RecordAck(Struct, frozen=True, gc=False):
 class _Group:
     """The records that will go, or went, in one batch, and what became of them."""
 
-    __slots__ = ("_changed", "_failure", "_ticket", "size")
+    __slots__ = ("_changed", "_failure", "_ticket", "ack")
 
     def __init__(self) -> None:
-        self.size: int = 0
+        self.ack: AppendAck | None = None
+        """Set once somebody has waited for it."""
         self._ticket: AppendTicket | None = None
         self._failure: BaseException | None = None
         self._changed = Bell()
@@ -53,7 +54,8 @@ class _Group:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)
             yield from self._changed.wait().__await__()
-        return (yield from self._ticket.__await__())
+        self.ack = yield from self._ticket.__await__()
+        return self.ack
 
 
 class RecordTicket:
@@ -71,7 +73,9 @@ class RecordTicket:
 
     def __await__(self) -> Generator[Any, None, RecordAck]:
         """The acknowledgement. Raises why the record was not appended, or why that is unknown."""
-        ack = yield from self._group.__await__()
+        ack = self._group.ack
+        if ack is None:
+            ack = yield from self._group.__await__()
         return RecordAck(ack.start.seq_num + self._index, ack)
 
 
@@ -118,9 +122,11 @@ class Producer:
         Raises `Invalid` for a record above the byte limit of a batch (the producer goes on without it),
         `SessionClosed`, and what ended the producer. Cancelling the call while it waits takes nothing.
         """
-        self._refuse()
+        if self._failure is not None or self._closed or self._session.failure is not None:
+            self._refuse()
         if not self._outbox and not self._waiting:
-            return self._take(record)
+            place = self._batcher.join(record)  # most records, so there is little on their way
+            return RecordTicket(self._open[-1], place) if place else self._take(record)
         self._waiting += 1
         try:
             async with self._turn:
@@ -174,13 +180,11 @@ class Producer:
             await self.abandon()
 
     def _take(self, record: AppendRecord) -> RecordTicket:
-        joins = bool(self._open) and self._batcher.fits(record)
+        place = len(self._batcher) if self._batcher.fits(record) else 0
         full = self._batcher.add(record, asyncio.get_running_loop().time())
-        if not joins:
+        if not place:
             self._open.append(_Group())
-        group = self._open[-1]
-        ticket = RecordTicket(group, group.size)
-        group.size += 1
+        ticket = RecordTicket(self._open[-1], place)
         for records in full:
             self._put(records)
         if full:
