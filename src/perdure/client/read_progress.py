@@ -29,7 +29,8 @@ class ReadProgress:
         if batch.records:
             self._next = batch.records[-1].seq_num + 1
             self._count += len(batch.records)
-            self._bytes += sum([record.metered_bytes for record in batch.records])
+            if self._asked.limits.bytes is not None:
+                self._bytes += sum([record.metered_bytes for record in batch.records])
         elif batch.tail is not None:
             # From here on and not from the start again, which may have been "the tail" of an earlier moment.
             self._next = batch.tail.seq_num

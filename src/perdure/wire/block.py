@@ -55,6 +55,11 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+def varint_bytes(number: int) -> int:
+    """How many bytes `varint` takes for it."""
+    return (number.bit_length() + 6) // 7 or 1
+
+
 def encode_block(start_seq: int, timestamps: Sequence[int], records: Sequence[AppendRecord]) -> bytes:
     """The block of `records`, numbered from `start_seq` and stamped with `timestamps`."""
     if len(records) == 1 == len(timestamps):

@@ -14,7 +14,7 @@ from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from . import s2_pb2
 from .append_input import append_input_parts, lone_body
-from .block import seq_field, timestamp_field, varint
+from .block import seq_field, timestamp_field, varint, varint_bytes
 
 if TYPE_CHECKING:
     from ..model.records import Headers
@@ -52,19 +52,46 @@ def decode_records(block: bytes) -> list[SequencedRecord]:
         batch = s2_pb2.ReadBatch.FromString(block)
     except DecodeError as exc:
         raise StorageFailed("a stored block cannot be decoded; the database is damaged") from exc
-    return _records_of(batch)
+    return _records_of(batch, len(block))
 
 
-def _records_of(batch: s2_pb2.ReadBatch) -> list[SequencedRecord]:
-    return [
-        SequencedRecord(
-            record.seq_num,
-            record.timestamp,
-            record.body,
-            _headers_of(record),
-        )
-        for record in batch.records
-    ]
+def _records_of(batch: s2_pb2.ReadBatch, encoded_bytes: int) -> list[SequencedRecord]:
+    """The records of a batch without tail that was so long before it was decoded."""
+    found = batch.records[:]
+    if not found:
+        return []
+    seq_nums = [record.seq_num for record in found]
+    timestamps = [record.timestamp for record in found]
+    bodies = [record.body for record in found]
+    if encoded_bytes == _size_of_plain_records(seq_nums, timestamps, list(map(len, bodies))):
+        # There is room for nothing else, so no record has headers, and none needs to be looked at.
+        return list(map(SequencedRecord, seq_nums, timestamps, bodies))
+    return list(map(SequencedRecord, seq_nums, timestamps, bodies, map(_headers_of, found)))
+
+
+def _size_of_plain_records(seq_nums: list[int], timestamps: list[int], sizes: list[int]) -> int:
+    """The encoded size of records without headers; 0 where it is not worth to compute it.
+
+    It is the smallest that these values can have: whatever else a message holds, or holds twice, makes it larger.
+    """
+    number_bytes = 0
+    for numbers in (seq_nums, timestamps):
+        low, high = min(numbers), max(numbers)
+        if not low or varint_bytes(low) != varint_bytes(high):
+            return 0  # a 0 is left out, and lengths differ rarely between neighbours
+        number_bytes += 1 + varint_bytes(high)
+    if min(sizes) > 0 and max(sizes) < _MIN_LONG_BODY_BYTES - number_bytes:
+        # Beside numbers and body: tag and length of the record, and of the body; a length takes one byte up to 127.
+        short = 126 - number_bytes
+        around = [4 if size < short else 5 if size < 128 else 6 for size in sizes]
+        return len(sizes) * number_bytes + sum(sizes) + sum(around)
+    fields = [number_bytes + (_delimited_bytes(size) if size else 0) for size in sizes]
+    return sum(map(_delimited_bytes, fields))
+
+
+def _delimited_bytes(size: int) -> int:
+    """What a field of so many bytes takes, with its tag and its length."""
+    return 1 + varint_bytes(size) + size
 
 
 def encode_read_batch(batch: ReadBatch) -> bytes:
@@ -78,8 +105,11 @@ def decode_read_batch(data: bytes) -> ReadBatch:
         message = s2_pb2.ReadBatch.FromString(data)
     except DecodeError as exc:
         raise BadRequest(f"not a ReadBatch message: {exc}", "bad_proto") from exc
-    tail = StreamPosition(message.tail.seq_num, message.tail.timestamp) if message.HasField("tail") else None
-    return ReadBatch(tuple(_records_of(message)), tail)
+    size, tail = len(data), None
+    if message.HasField("tail"):
+        tail = StreamPosition(message.tail.seq_num, message.tail.timestamp)
+        size -= _delimited_bytes(message.tail.ByteSize())
+    return ReadBatch(tuple(_records_of(message, size)), tail)
 
 
 def encode_append_input(batch: AppendInput) -> bytes:
@@ -145,8 +175,8 @@ def _size_of_bodies(lengths: list[int]) -> int:
     if min(lengths) > 0 and max(lengths) < _MIN_LONG_BODY_BYTES:
         # Beside the body: a tag and a length for the record, and for the body; each length of one byte up to 127.
         return sum([size + 4 if size < 126 else size + 5 if size < 128 else size + 6 for size in lengths])
-    fields = [1 + len(varint(size)) + size if size else 0 for size in lengths]
-    return sum([1 + len(varint(size)) + size for size in fields])
+    fields = [_delimited_bytes(size) if size else 0 for size in lengths]
+    return sum(map(_delimited_bytes, fields))
 
 
 def encode_append_ack(ack: AppendAck) -> bytes:
