@@ -52,6 +52,7 @@ WORDING: Final = (
     (r"Use it with `async with`", "Use it in a `with` block"),
     (r"`async with`", "`with`"),
     (r"\basync for\b", "for"),
+    (r"= await ", "= "),
     (r"\baclose\b", "close"),
     (r"\bCancelling\b", "Interrupting"),
 )

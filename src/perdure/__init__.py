@@ -15,10 +15,14 @@ from . import errors
 from ._version import __version__
 from .client import (
     S2,
+    AccessToken,
+    AccessTokens,
     AppendSession,
     AppendTicket,
     Basin,
     Basins,
+    Locations,
+    Metrics,
     Producer,
     ReadSession,
     RecordAck,
@@ -29,6 +33,7 @@ from .client import (
 from .client.endpoints import Endpoints
 from .client.retries import AppendRetryPolicy, RetryPolicy
 from .errors import (
+    AccessTokenNotFound,
     AppendConditionFailed,
     AuthenticationFailed,
     BasinDeletionPending,
@@ -38,6 +43,7 @@ from .errors import (
     FencingTokenMismatch,
     Invalid,
     NotFound,
+    NotImplementedByServer,
     PerdureError,
     PermissionDenied,
     RateLimited,
@@ -55,6 +61,15 @@ from .errors import (
     Unavailable,
     UsageError,
 )
+from .model.access_tokens import (
+    AccessTokenInfo,
+    AccessTokenScope,
+    ExactMatch,
+    Operation,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
+)
 from .model.batches import AppendAck, AppendInput, ReadBatch
 from .model.configs import (
     BasinConfig,
@@ -71,13 +86,33 @@ from .model.configs import (
     TimestampingReconfiguration,
 )
 from .model.encryption import EncryptionKey
+from .model.metrics import (
+    AccountMetricSet,
+    AccumulationMetric,
+    BasinMetricSet,
+    GaugeMetric,
+    LabelMetric,
+    Metric,
+    MetricPoint,
+    MetricUnit,
+    ScalarMetric,
+    StreamMetricSet,
+    TimeseriesInterval,
+)
 from .model.positions import ReadStart, SeqNum, StreamPosition, TailOffset, Timestamp
 from .model.records import AppendRecord, CommandKind, SequencedRecord
-from .model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
+from .model.resources import BasinInfo, LocationInfo, Page, ProvisionResult, StreamInfo
 from .wire.compression import Compression
 
 __all__ = [
     "S2",
+    "AccessToken",
+    "AccessTokenInfo",
+    "AccessTokenNotFound",
+    "AccessTokenScope",
+    "AccessTokens",
+    "AccountMetricSet",
+    "AccumulationMetric",
     "AppendAck",
     "AppendConditionFailed",
     "AppendInput",
@@ -90,6 +125,7 @@ __all__ = [
     "BasinConfig",
     "BasinDeletionPending",
     "BasinInfo",
+    "BasinMetricSet",
     "BasinNotFound",
     "Basins",
     "Cipher",
@@ -101,13 +137,27 @@ __all__ = [
     "DeletionPending",
     "EncryptionKey",
     "Endpoints",
+    "ExactMatch",
     "FencingTokenMismatch",
+    "GaugeMetric",
     "InfiniteRetention",
     "Invalid",
+    "LabelMetric",
+    "LocationInfo",
+    "Locations",
+    "Metric",
+    "MetricPoint",
+    "MetricUnit",
+    "Metrics",
     "NotFound",
+    "NotImplementedByServer",
+    "Operation",
+    "OperationGroupPermissions",
     "Page",
     "PerdureError",
+    "Permission",
     "PermissionDenied",
+    "PrefixMatch",
     "Producer",
     "ProvisionResult",
     "RateLimited",
@@ -121,6 +171,7 @@ __all__ = [
     "ResourceExists",
     "RetentionAge",
     "RetryPolicy",
+    "ScalarMetric",
     "SeqNum",
     "SeqNumMismatch",
     "SequencedRecord",
@@ -133,11 +184,13 @@ __all__ = [
     "StreamConfig",
     "StreamDeletionPending",
     "StreamInfo",
+    "StreamMetricSet",
     "StreamNotFound",
     "StreamPosition",
     "StreamReconfiguration",
     "Streams",
     "TailOffset",
+    "TimeseriesInterval",
     "Timestamp",
     "TimestampingConfig",
     "TimestampingMode",

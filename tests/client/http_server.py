@@ -13,6 +13,7 @@ from perdure.server.endpoints import OPERATIONS
 from perdure.server.telemetry import Telemetry
 from perdure.store.engine import Engine
 from perdure.store.service import StreamStore
+from perdure.store.usage_recorder import UsageRecorder
 
 HOST = "127.0.0.1"
 DRAIN_SECS = 5.0
@@ -24,18 +25,19 @@ async def serving_engine(
 ) -> AsyncIterator[int]:
     """Serve the engine, which the caller closes; gives the port."""
     settings = ServerSettings()
-    app = create_app(
-        StreamStore(engine),
-        settings,
-        root_token=None if root_token is None else RootToken(root_token),
-        telemetry=Telemetry(OPERATIONS),
-    )
-    listener = serving.listen(HOST, port)
-    with listener:
-        found: int = listener.getsockname()[1]
-        async with serving.Serving(app, listener, limits=settings.limits, tls=tls, activity=app.activity):
-            try:
-                yield found
-            finally:
-                await app.drain(DRAIN_SECS)
-    await app.aclose()
+    async with UsageRecorder(engine.usage) as usage:
+        app = create_app(
+            StreamStore(engine, usage),
+            settings,
+            root_token=None if root_token is None else RootToken(root_token),
+            telemetry=Telemetry(OPERATIONS),
+        )
+        listener = serving.listen(HOST, port)
+        with listener:
+            found: int = listener.getsockname()[1]
+            async with serving.Serving(app, listener, limits=settings.limits, tls=tls, activity=app.activity):
+                try:
+                    yield found
+                finally:
+                    await app.drain(DRAIN_SECS)
+        await app.aclose()

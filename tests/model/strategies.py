@@ -8,11 +8,11 @@ from msgspec import UNSET, UnsetType
 from perdure.model.access_tokens import (
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
+    ExactMatch,
     Operation,
-    PermittedOperationGroups,
-    ReadWritePermissions,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
     ResourceSet,
 )
 from perdure.model.configs import (
@@ -100,10 +100,10 @@ def basin_reconfigurations() -> st.SearchStrategy[BasinReconfiguration]:
 
 def resource_sets(names: st.SearchStrategy[str]) -> st.SearchStrategy[ResourceSet | None]:
     """Sets of names, in which `names` are the exact names and the prefixes."""
-    return st.one_of(st.none(), st.builds(ExactName, names), st.builds(NamePrefix, names))
+    return st.one_of(st.none(), st.builds(ExactMatch, names), st.builds(PrefixMatch, names))
 
 
-_HALVES = st.builds(ReadWritePermissions, st.booleans(), st.booleans())
+_HALVES = st.builds(Permission, st.booleans(), st.booleans())
 
 
 def token_scopes(
@@ -114,7 +114,7 @@ def token_scopes(
         resource_sets(basins),
         resource_sets(streams),
         resource_sets(access_tokens),
-        st.builds(PermittedOperationGroups, _HALVES, _HALVES, _HALVES),
+        st.builds(OperationGroupPermissions, _HALVES, _HALVES, _HALVES),
         st.lists(st.sampled_from(Operation), max_size=5, unique=True).map(tuple),
     )
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.errors import Invalid
 from perdure.model.access_tokens import (
     ACCOUNT_GROUP,
     BASIN_GROUP,
@@ -13,11 +14,11 @@ from perdure.model.access_tokens import (
     STREAM_GROUP,
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
+    ExactMatch,
     Operation,
-    PermittedOperationGroups,
-    ReadWritePermissions,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
     ResourceSet,
     is_subset,
     with_prefix,
@@ -37,10 +38,10 @@ class TestResourceSets:
     @pytest.mark.parametrize(
         ("names", "inside", "outside"),
         [
-            (ExactName("abc"), ["abc"], ["", "ab", "abcd", "ABC"]),
-            (ExactName(""), [], ["", "a"]),
-            (NamePrefix("ab"), ["ab", "abc", "ab/c"], ["", "a", "b", "Ab"]),
-            (NamePrefix(""), ["a", "é", "a/b"], []),
+            (ExactMatch("abc"), ["abc"], ["", "ab", "abcd", "ABC"]),
+            (ExactMatch(""), [], ["", "a"]),
+            (PrefixMatch("ab"), ["ab", "abc", "ab/c"], ["", "a", "b", "Ab"]),
+            (PrefixMatch(""), ["a", "é", "a/b"], []),
         ],
     )
     def test_what_is_in_a_set(self, names: ResourceSet, inside: list[str], outside: list[str]) -> None:
@@ -48,10 +49,10 @@ class TestResourceSets:
         assert [name for name in outside if name in names] == []
 
     def test_nothing_has_one_form(self) -> None:
-        assert without_nothing(ExactName("")) is None
+        assert without_nothing(ExactMatch("")) is None
         assert without_nothing(None) is None
         assert without_nothing(EVERYTHING) == EVERYTHING
-        assert without_nothing(ExactName("a")) == ExactName("a")
+        assert without_nothing(ExactMatch("a")) == ExactMatch("a")
 
     @given(inner=resource_sets(short_names), outer=resource_sets(short_names))
     def test_a_subset_holds_no_other_names(self, inner: ResourceSet | None, outer: ResourceSet | None) -> None:
@@ -72,7 +73,7 @@ class TestResourceSets:
         assert is_subset(names, EVERYTHING)
         assert is_subset(names, names)
         assert is_subset(None, names)
-        assert is_subset(ExactName(""), names)
+        assert is_subset(ExactMatch(""), names)
         assert is_subset(names, None) == (without_nothing(names) is None)
 
 
@@ -84,7 +85,7 @@ class TestOperations:
 
     def test_what_is_permitted_is_the_union(self) -> None:
         scope = AccessTokenScope(
-            op_groups=PermittedOperationGroups(basin=ReadWritePermissions(read=True)),
+            op_groups=OperationGroupPermissions(basin=Permission(read=True)),
             ops=(Operation.APPEND, Operation.LIST_STREAMS),
         )
         assert scope.operations == {
@@ -98,12 +99,26 @@ class TestOperations:
         assert AccessTokenScope().operations == frozenset()
 
     def test_all_groups_permit_all_operations(self) -> None:
-        both = ReadWritePermissions(read=True, write=True)
-        assert AccessTokenScope(op_groups=PermittedOperationGroups(both, both, both)).operations == set(Operation)
+        both = Permission(read=True, write=True)
+        assert AccessTokenScope(op_groups=OperationGroupPermissions(both, both, both)).operations == set(Operation)
 
     def test_a_half_permits_itself_alone(self) -> None:
-        write = PermittedOperationGroups(stream=ReadWritePermissions(write=True))
+        write = OperationGroupPermissions(stream=Permission(write=True))
         assert AccessTokenScope(op_groups=write).operations == {Operation.APPEND, Operation.TRIM, Operation.FENCE}
+
+    def test_operations_may_be_given_in_any_sequence(self) -> None:
+        scope = AccessTokenScope(ops=[Operation.READ, Operation.APPEND])
+        assert scope == AccessTokenScope(ops=(Operation.READ, Operation.APPEND))
+        assert hash(scope) == hash(AccessTokenScope(ops=(Operation.READ, Operation.APPEND)))
+
+    def test_what_is_no_operation_is_refused(self) -> None:
+        with pytest.raises(Invalid, match=r"\[Operation.READ\]"):
+            AccessTokenScope(ops=Operation.READ)  # type: ignore[arg-type]  # a string is a sequence, of letters
+
+    def test_halves_have_names(self) -> None:
+        assert Permission(read=True) == Permission.READ
+        assert Permission(write=True) == Permission.WRITE
+        assert Permission(read=True, write=True) == Permission.READ_WRITE
 
 
 class TestTokens:
@@ -116,10 +131,10 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("streams", "auto", "prefix"),
         [
-            (NamePrefix("a/"), True, "a/"),
-            (NamePrefix("a/"), False, ""),
-            (NamePrefix(""), True, ""),
-            (ExactName("a/"), True, ""),
+            (PrefixMatch("a/"), True, "a/"),
+            (PrefixMatch("a/"), False, ""),
+            (PrefixMatch(""), True, ""),
+            (ExactMatch("a/"), True, ""),
             (None, True, ""),
         ],
     )

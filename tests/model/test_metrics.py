@@ -9,11 +9,11 @@ from perdure.model.limits import MAX_METRICS_AHEAD_SECS, MAX_METRICS_RANGE_SECS
 from perdure.model.metrics import (
     AccountMetricSet,
     BasinMetricSet,
-    Interval,
     MetricSet,
     MetricsQuery,
     MetricsRange,
     StreamMetricSet,
+    TimeseriesInterval,
     interval_of,
 )
 
@@ -71,13 +71,15 @@ class TestRanges:
 
 class TestIntervals:
     @pytest.mark.parametrize("metric_set", [*AccountMetricSet, *BasinMetricSet, *StreamMetricSet])
-    @pytest.mark.parametrize("wanted", [None, *Interval])
-    def test_storage_has_one_and_the_others_have_all(self, metric_set: MetricSet, wanted: Interval | None) -> None:
+    @pytest.mark.parametrize("wanted", [None, *TimeseriesInterval])
+    def test_storage_has_one_and_the_others_have_all(
+        self, metric_set: MetricSet, wanted: TimeseriesInterval | None
+    ) -> None:
         fixed = None
         if metric_set.value == "storage":
-            fixed = Interval.HOUR if isinstance(metric_set, BasinMetricSet) else Interval.MINUTE
+            fixed = TimeseriesInterval.HOUR if isinstance(metric_set, BasinMetricSet) else TimeseriesInterval.MINUTE
         if fixed is None:
-            assert interval_of(metric_set, wanted) is (wanted or Interval.HOUR)
+            assert interval_of(metric_set, wanted) is (wanted or TimeseriesInterval.HOUR)
         elif wanted in (None, fixed):
             assert interval_of(metric_set, wanted) is fixed
         else:
@@ -85,4 +87,4 @@ class TestIntervals:
                 interval_of(metric_set, wanted)
 
     def test_their_lengths(self) -> None:
-        assert [interval.seconds for interval in Interval] == [60, 3600, 86_400]
+        assert [interval.seconds for interval in TimeseriesInterval] == [60, 3600, 86_400]

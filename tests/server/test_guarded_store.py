@@ -16,8 +16,8 @@ from perdure.model.access_tokens import (
     EVERYTHING,
     AccessTokenInfo,
     AccessTokenScope,
-    NamePrefix,
     Operation,
+    PrefixMatch,
     ResourceSet,
 )
 from perdure.model.batches import AppendAck
@@ -64,11 +64,11 @@ def tokens(draw: st.DrawFn) -> AccessTokenInfo:
     """A token as it is issued: with all operations, all but a few, or a few."""
     scope = AccessTokenScope(
         basins=draw(sets("b", "basin-a", "other-aa", "basin-ab", "basin-zz")),
-        streams=draw(sets("a", "a/", "ab", "é", "zz") | st.sampled_from((NamePrefix("a"), NamePrefix("a/")))),
+        streams=draw(sets("a", "a/", "ab", "é", "zz") | st.sampled_from((PrefixMatch("a"), PrefixMatch("a/")))),
         access_tokens=draw(sets("t", "t1", "u", "zz")),
         ops=tuple(sorted(draw(permissions))),
     )
-    auto_prefix = isinstance(scope.streams, NamePrefix) and draw(st.booleans())
+    auto_prefix = isinstance(scope.streams, PrefixMatch) and draw(st.booleans())
     wanted = AccessTokenInfo("me", scope, None, auto_prefix)
     return access_tokens.issue(None, wanted, None, b"", NOW).info
 
@@ -432,7 +432,7 @@ def test_the_names_of_active_basins_are_those_that_the_token_may_see() -> None:
             return (LabelMetric("active-basins", BASINS),)
 
     async def check(engine: Engine, store: StreamStore) -> None:
-        scope = AccessTokenScope(NamePrefix("basin-a"), ops=(Operation.ACCOUNT_METRICS,))
+        scope = AccessTokenScope(PrefixMatch("basin-a"), ops=(Operation.ACCOUNT_METRICS,))
         guard = GuardedStore(Store(engine), Grant(AccessTokenInfo("t", scope)))
         assert await guard.account_metrics(AccountMetricSet.ACTIVE_BASINS, METRICS) == (
             LabelMetric("active-basins", ("basin-aa", "basin-ab")),
@@ -444,7 +444,7 @@ def test_the_names_of_active_basins_are_those_that_the_token_may_see() -> None:
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_a_prefix_makes_no_name_of_what_is_none(name: str) -> None:
     async def check(engine: Engine, store: StreamStore) -> None:
-        scope = AccessTokenScope(EVERYTHING, NamePrefix("a/"), ops=tuple(Operation))
+        scope = AccessTokenScope(EVERYTHING, PrefixMatch("a/"), ops=tuple(Operation))
         guard = GuardedStore(store, Grant(AccessTokenInfo("t", scope, None, auto_prefix_streams=True)))
         for call in (guard.create_stream("basin-aa", name), guard.append("basin-aa", name, batch("x"))):
             with pytest.raises(PerdureError, match="stream name"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from perdure.model.metrics import AccountMetricSet, BasinMetricSet, Interval, StreamMetricSet
+from perdure.model.metrics import AccountMetricSet, BasinMetricSet, StreamMetricSet, TimeseriesInterval
 from tests.server.running import BASIN, Running, running
 
 DAY = 86_400
@@ -106,8 +106,11 @@ async def test_a_set_of_another_level_is_unknown(server: Running) -> None:
 
 
 async def test_storage_has_one_interval(server: Running) -> None:
-    for path, only in ((f"/v1/metrics/{BASIN}", Interval.HOUR), (f"/v1/metrics/{BASIN}/{QUOTED}", Interval.MINUTE)):
-        for interval in Interval:
+    for path, only in (
+        (f"/v1/metrics/{BASIN}", TimeseriesInterval.HOUR),
+        (f"/v1/metrics/{BASIN}/{QUOTED}", TimeseriesInterval.MINUTE),
+    ):
+        for interval in TimeseriesInterval:
             answer = await get(server, f"{path}?set=storage", interval=interval)
             if interval is only:
                 assert answer.status_code == 200
@@ -115,8 +118,8 @@ async def test_storage_has_one_interval(server: Running) -> None:
                 refused(answer, 422, "invalid")
 
 
-@pytest.mark.parametrize("interval", list(Interval))
-async def test_other_sets_have_all(server: Running, interval: Interval) -> None:
+@pytest.mark.parametrize("interval", list(TimeseriesInterval))
+async def test_other_sets_have_all(server: Running, interval: TimeseriesInterval) -> None:
     for path, each in PATHS.items():
         if each.value == "storage":
             continue

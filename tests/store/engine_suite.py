@@ -20,7 +20,7 @@ from perdure.errors import (
     StreamNotFound,
     Unavailable,
 )
-from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, ExactName, NamePrefix, Operation
+from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, ExactMatch, Operation, PrefixMatch
 from perdure.model.batches import AppendAck
 from perdure.model.configs import (
     BasinConfig,
@@ -753,7 +753,7 @@ async def put_token(engine: Engine, entry: AccessTokenEntry) -> AccessTokenEntry
 class AccessTokenContract:
     async def test_a_token_is_found_by_its_hash(self, store: Store, engine: Engine) -> None:
         scope = AccessTokenScope(
-            NamePrefix(""), ExactName("a/ü"), None, ops=(Operation.APPEND, Operation.READ, Operation.LIST_BASINS)
+            PrefixMatch(""), ExactMatch("a/ü"), None, ops=(Operation.APPEND, Operation.READ, Operation.LIST_BASINS)
         )
         info = AccessTokenInfo("t", scope, NOW.replace(microsecond=1), auto_prefix_streams=True)
         entry = AccessTokenEntry(info, hash_secret(b"a"))

@@ -12,11 +12,11 @@ from perdure.model.access_tokens import (
     EVERYTHING,
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
+    ExactMatch,
     Operation,
-    PermittedOperationGroups,
-    ReadWritePermissions,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
     ResourceSet,
     is_subset,
 )
@@ -62,15 +62,15 @@ class TestIssuing:
     def test_a_token_permits_something(self) -> None:
         with pytest.raises(Invalid, match=r"^Access token permissions cannot be empty$"):
             issued(AccessTokenInfo("t", AccessTokenScope(basins=EVERYTHING)))
-        groups = AccessTokenScope(op_groups=PermittedOperationGroups(stream=ReadWritePermissions(read=True)))
+        groups = AccessTokenScope(op_groups=OperationGroupPermissions(stream=Permission(read=True)))
         assert issued(AccessTokenInfo("t", groups)).scope == groups
 
-    @pytest.mark.parametrize("streams", [None, ExactName("a"), ExactName("")])
+    @pytest.mark.parametrize("streams", [None, ExactMatch("a"), ExactMatch("")])
     def test_auto_prefix_wants_a_prefix(self, streams: ResourceSet | None) -> None:
         wanted = AccessTokenInfo("t", replace(READ, streams=streams), auto_prefix_streams=True)
         with pytest.raises(Invalid, match=r"^Auto prefixing is only allowed for streams with prefix matching$"):
             issued(wanted)
-        assert issued(replace(wanted, scope=replace(READ, streams=NamePrefix("a/")))).stream_prefix == "a/"
+        assert issued(replace(wanted, scope=replace(READ, streams=PrefixMatch("a/")))).stream_prefix == "a/"
 
     @pytest.mark.parametrize("token_id", ["", "x" * 97, ".", ".."])
     def test_the_id_keeps_the_rules(self, token_id: str) -> None:
@@ -80,10 +80,10 @@ class TestIssuing:
     @pytest.mark.parametrize(
         "scope",
         [
-            replace(READ, basins=NamePrefix("UPPER")),
-            replace(READ, basins=ExactName("under_score")),
-            replace(READ, streams=NamePrefix("x" * 513)),
-            replace(READ, access_tokens=ExactName("x" * 97)),
+            replace(READ, basins=PrefixMatch("UPPER")),
+            replace(READ, basins=ExactMatch("under_score")),
+            replace(READ, streams=PrefixMatch("x" * 513)),
+            replace(READ, access_tokens=ExactMatch("x" * 97)),
         ],
     )
     def test_sets_of_what_cannot_exist_are_refused(self, scope: AccessTokenScope) -> None:
@@ -92,7 +92,7 @@ class TestIssuing:
 
     def test_nothing_and_repetitions_are_written_in_one_way(self) -> None:
         scope = AccessTokenScope(
-            ExactName(""), ExactName(""), ExactName(""), ops=(Operation.READ, Operation.APPEND, Operation.READ)
+            ExactMatch(""), ExactMatch(""), ExactMatch(""), ops=(Operation.READ, Operation.APPEND, Operation.READ)
         )
         assert issued(AccessTokenInfo("t", scope)).scope == AccessTokenScope(ops=(Operation.READ, Operation.APPEND))
 
@@ -118,17 +118,17 @@ class TestEscalation:
     ISSUER = AccessTokenInfo(
         "issuer",
         AccessTokenScope(
-            NamePrefix("basin-"),
-            NamePrefix("a/"),
-            ExactName("t"),
-            PermittedOperationGroups(stream=ReadWritePermissions(read=True)),
+            PrefixMatch("basin-"),
+            PrefixMatch("a/"),
+            ExactMatch("t"),
+            OperationGroupPermissions(stream=Permission(read=True)),
             (Operation.APPEND, Operation.ISSUE_ACCESS_TOKEN),
         ),
         expires_at=NOW + timedelta(days=1),
     )
 
     def test_a_part_of_the_issuers_rights_may_be_passed_on(self) -> None:
-        scope = AccessTokenScope(ExactName("basin-1"), NamePrefix("a/b/"), ops=(Operation.READ, Operation.APPEND))
+        scope = AccessTokenScope(ExactMatch("basin-1"), PrefixMatch("a/b/"), ops=(Operation.READ, Operation.APPEND))
         assert issued(AccessTokenInfo("t", scope), self.ISSUER).scope == scope
         assert issued(replace(self.ISSUER, id="t"), self.ISSUER).scope == self.ISSUER.scope
 
@@ -136,7 +136,7 @@ class TestEscalation:
         "scope",
         [
             AccessTokenScope(ops=(Operation.READ, Operation.FENCE)),
-            AccessTokenScope(op_groups=PermittedOperationGroups(stream=ReadWritePermissions(write=True))),
+            AccessTokenScope(op_groups=OperationGroupPermissions(stream=Permission(write=True))),
             AccessTokenScope(ops=(Operation.LIST_BASINS,)),
         ],
     )
@@ -148,12 +148,12 @@ class TestEscalation:
         "change",
         [
             {"basins": EVERYTHING},
-            {"basins": NamePrefix("basin")},
-            {"basins": ExactName("basin")},
-            {"streams": NamePrefix("a")},
+            {"basins": PrefixMatch("basin")},
+            {"basins": ExactMatch("basin")},
+            {"streams": PrefixMatch("a")},
             {"streams": EVERYTHING},
-            {"access_tokens": NamePrefix("t")},
-            {"access_tokens": ExactName("u")},
+            {"access_tokens": PrefixMatch("t")},
+            {"access_tokens": ExactMatch("u")},
         ],
     )
     def test_a_set_beyond_the_issuers_is_refused(self, change: dict[str, ResourceSet]) -> None:

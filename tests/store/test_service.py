@@ -21,7 +21,7 @@ from perdure.errors import (
     StreamDeletionPending,
     StreamNotFound,
 )
-from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, NamePrefix, Operation
+from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, Operation, PrefixMatch
 from perdure.model.batches import AppendInput, ReadBatch
 from perdure.model.configs import (
     BasinConfig,
@@ -726,7 +726,7 @@ async def test_a_name_that_was_forgotten_is_looked_up(engine: Engine) -> None:
         assert (await service.check_tail(BASIN, f"s{number}")).seq_num == 2
 
 
-READING = AccessTokenScope(NamePrefix(""), NamePrefix("a/"), ops=(Operation.READ,))
+READING = AccessTokenScope(PrefixMatch(""), PrefixMatch("a/"), ops=(Operation.READ,))
 
 
 class TestAccessTokens:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.model.access_tokens import Operation
-from perdure.model.metrics import Interval, MetricsRange
+from perdure.model.metrics import MetricsRange, TimeseriesInterval
 from perdure.store.usage import (
     ACCOUNT,
     Counters,
@@ -28,7 +28,7 @@ minutes = st.integers(0, 4 * 24 * 60).map(lambda minute: minute * 60)
 points = st.lists(st.builds(UsagePoint, st.sampled_from(["unary", "session"]), minutes, st.integers(1, 1000)))
 bounds = st.tuples(st.integers(0, 4 * DAY), st.integers(0, 4 * DAY)).map(sorted)
 ranges = bounds.map(lambda bound: MetricsRange(*bound))
-intervals = st.sampled_from(list(Interval))
+intervals = st.sampled_from(list(TimeseriesInterval))
 
 
 class TestCounting:
@@ -80,7 +80,9 @@ class TestCounting:
 
 class TestFolding:
     @given(points=points, interval=intervals, wanted=ranges)
-    def test_a_fold_is_the_naive_sum(self, points: list[UsagePoint], interval: Interval, wanted: MetricsRange) -> None:
+    def test_a_fold_is_the_naive_sum(
+        self, points: list[UsagePoint], interval: TimeseriesInterval, wanted: MetricsRange
+    ) -> None:
         sums: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
         for begin in range(0, 5 * DAY, interval.seconds):
             end = begin + interval.seconds
@@ -92,7 +94,7 @@ class TestFolding:
 
     @given(points=points, interval=intervals, wanted=ranges)
     def test_nothing_is_lost_that_lies_in_whole_intervals(
-        self, points: list[UsagePoint], interval: Interval, wanted: MetricsRange
+        self, points: list[UsagePoint], interval: TimeseriesInterval, wanted: MetricsRange
     ) -> None:
         step = interval.seconds
         aligned = MetricsRange(wanted.start // step * step, (wanted.end // step + 1) * step)
@@ -101,7 +103,7 @@ class TestFolding:
 
     @given(points=points, interval=intervals, wanted=ranges)
     def test_the_hours_that_are_read_are_enough(
-        self, points: list[UsagePoint], interval: Interval, wanted: MetricsRange
+        self, points: list[UsagePoint], interval: TimeseriesInterval, wanted: MetricsRange
     ) -> None:
         start_secs, end_secs = whole_hours(wanted, interval)
         assert start_secs % 3600 == end_secs % 3600 == 0
@@ -109,7 +111,9 @@ class TestFolding:
         assert fold(read, interval, wanted) == fold(points, interval, wanted)
 
     def test_an_empty_range_asks_for_the_interval_around_it(self) -> None:
-        found = fold([UsagePoint("s", 3600, 1), UsagePoint("s", 7140, 2)], Interval.HOUR, MetricsRange(5000, 5000))
+        found = fold(
+            [UsagePoint("s", 3600, 1), UsagePoint("s", 7140, 2)], TimeseriesInterval.HOUR, MetricsRange(5000, 5000)
+        )
         assert found == {"s": ((3600, 3),)}
 
 
@@ -133,17 +137,22 @@ class TestLevels:
                 expected.append((at_secs, 5))
             elif before or not samples:
                 expected.append((at_secs, before[-1] if before else 5))
-        assert list(levels(history, Interval.MINUTE, wanted, now_secs)) == expected
+        assert list(levels(history, TimeseriesInterval.MINUTE, wanted, now_secs)) == expected
 
     def test_a_stream_that_nobody_sampled_has_held_the_same_since_it_was_written(self) -> None:
         history = StorageHistory(9, (), written_secs=90)
-        assert levels(history, Interval.MINUTE, MetricsRange(0, 1000), 250) == ((120, 9), (180, 9), (240, 9), (250, 9))
-        assert levels(history, Interval.MINUTE, MetricsRange(0, 200), 250) == ((120, 9), (180, 9))
-        assert levels(history, Interval.MINUTE, MetricsRange(0, 60), 250) == ()
+        assert levels(history, TimeseriesInterval.MINUTE, MetricsRange(0, 1000), 250) == (
+            (120, 9),
+            (180, 9),
+            (240, 9),
+            (250, 9),
+        )
+        assert levels(history, TimeseriesInterval.MINUTE, MetricsRange(0, 200), 250) == ((120, 9), (180, 9))
+        assert levels(history, TimeseriesInterval.MINUTE, MetricsRange(0, 60), 250) == ()
 
     def test_a_range_in_the_past_does_not_tell_of_now(self) -> None:
         history = StorageHistory(9, (StorageSample(60, 1), StorageSample(180, 2)))
-        assert levels(history, Interval.MINUTE, MetricsRange(0, 200), 900) == ((60, 1), (120, 1), (180, 2))
+        assert levels(history, TimeseriesInterval.MINUTE, MetricsRange(0, 200), 900) == ((60, 1), (120, 1), (180, 2))
 
     @given(samples=samples, wanted=ranges, now_secs=st.integers(3 * DAY, 4 * DAY))
     def test_a_basin_has_what_was_noted_and_what_is_now(

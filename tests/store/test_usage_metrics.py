@@ -14,12 +14,12 @@ from perdure.model.metrics import (
     AccumulationMetric,
     BasinMetricSet,
     GaugeMetric,
-    Interval,
     LabelMetric,
     Metric,
     MetricsQuery,
     MetricUnit,
     StreamMetricSet,
+    TimeseriesInterval,
 )
 from perdure.model.positions import SeqNum
 from perdure.model.reads import ReadRequest
@@ -55,14 +55,16 @@ class Asking:
         self._store = store
         self._service = service
 
-    def query(self, interval: Interval | None = None) -> MetricsQuery:
+    def query(self, interval: TimeseriesInterval | None = None) -> MetricsQuery:
         now = self._store.clock.now_ms() // 1000
         return MetricsQuery(now - DAY, now, interval)
 
-    async def account(self, metric_set: AccountMetricSet, interval: Interval | None = None) -> dict[str, float]:
+    async def account(
+        self, metric_set: AccountMetricSet, interval: TimeseriesInterval | None = None
+    ) -> dict[str, float]:
         return totals(await self._service.account_metrics(metric_set, self.query(interval)))
 
-    async def basin(self, metric_set: BasinMetricSet, interval: Interval | None = None) -> dict[str, float]:
+    async def basin(self, metric_set: BasinMetricSet, interval: TimeseriesInterval | None = None) -> dict[str, float]:
         return totals(await self._service.basin_metrics(BASIN, metric_set, self.query(interval)))
 
 
@@ -190,11 +192,11 @@ class TestRecords:
             (BasinMetricSet.APPEND_OPS, MetricUnit.OPERATIONS),
             (BasinMetricSet.APPEND_THROUGHPUT, MetricUnit.BYTES),
         ):
-            for interval in (None, *Interval):
+            for interval in (None, *TimeseriesInterval):
                 for metric in await service.basin_metrics(BASIN, metric_set, asking.query(interval)):
                     assert isinstance(metric, AccumulationMetric)
                     assert metric.unit is unit
-                    assert metric.interval is (interval or Interval.HOUR)
+                    assert metric.interval is (interval or TimeseriesInterval.HOUR)
                     assert all(at % metric.interval.seconds == 0 for at, _ in metric.values)
 
     async def test_each_minute_gets_what_was_counted_in_it(
@@ -209,7 +211,7 @@ class TestRecords:
                 await service.append(BASIN, "s", batch("x"))
             clock.advance(60_000)  # at each turn of a minute counts are written, here because somebody asks
             await service.basin_metrics(BASIN, BasinMetricSet.APPEND_OPS, asking.query())
-        query = MetricsQuery(begun, begun + 180, Interval.MINUTE)
+        query = MetricsQuery(begun, begun + 180, TimeseriesInterval.MINUTE)
         unary = (await service.basin_metrics(BASIN, BasinMetricSet.APPEND_OPS, query))[0]
         assert isinstance(unary, AccumulationMetric)
         assert unary.values == ((begun, 1), (begun + 60, 2), (begun + 120, 3))
@@ -258,10 +260,10 @@ class TestQuestionsThatAreRefused:
     async def test_storage_by_another_interval(self, service: StreamStore, asking: Asking) -> None:
         await service.create_basin(BASIN)
         await service.create_stream(BASIN, "s")
-        for interval in (Interval.MINUTE, Interval.DAY):
+        for interval in (TimeseriesInterval.MINUTE, TimeseriesInterval.DAY):
             with pytest.raises(Invalid, match="hour"):
                 await service.basin_metrics(BASIN, BasinMetricSet.STORAGE, asking.query(interval))
-        for interval in (Interval.HOUR, Interval.DAY):
+        for interval in (TimeseriesInterval.HOUR, TimeseriesInterval.DAY):
             with pytest.raises(Invalid, match="minute"):
                 await service.stream_metrics(BASIN, "s", StreamMetricSet.STORAGE, asking.query(interval))
 

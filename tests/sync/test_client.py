@@ -3,21 +3,28 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from perdure import (
+    AccessTokenScope,
     AppendInput,
     AppendRecord,
     BasinNotFound,
+    ExactMatch,
     FencingTokenMismatch,
+    GaugeMetric,
     Invalid,
+    Operation,
+    PrefixMatch,
     ProvisionResult,
     ReadUnwritten,
     SeqNum,
     SeqNumMismatch,
     SessionClosed,
+    StreamMetricSet,
     StreamNotFound,
     TailOffset,
     UsageError,
@@ -230,3 +237,19 @@ def test_a_session_is_a_sink_for_what_the_callers_thread_runs(stream: Stream) ->
     assert [next(acks).start.seq_num for _ in range(15)] == [*range(15)]
     with pytest.raises(SeqNumMismatch):
         next(acks)
+
+
+def test_the_account_has_tokens_metrics_and_locations(s2: S2, basin: Basin, stream: Stream) -> None:
+    scope = AccessTokenScope(ExactMatch("blocking-basin"), PrefixMatch(""), ops=[Operation.READ])
+    token = s2.access_tokens.issue("reader", scope=scope, expires_at=datetime.now(UTC) + timedelta(days=1))
+    assert token.startswith("perdure_")
+    assert token not in repr(token)
+    assert [info.id for info in s2.access_tokens.list_all(prefix="r")] == ["reader"]
+    s2.access_tokens.revoke("reader")
+    assert s2.access_tokens.list().items == ()
+    stream.append(records("a", "b"))
+    start = datetime.now(UTC) - timedelta(hours=1)
+    (stored,) = s2.metrics.stream("blocking-basin", "s", StreamMetricSet.STORAGE, start=start)
+    assert isinstance(stored, GaugeMetric)
+    assert stored.points[-1].value == 18
+    assert s2.locations.list() == (s2.locations.get_default(),)

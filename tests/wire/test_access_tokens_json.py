@@ -12,11 +12,11 @@ from perdure.errors import BadRequest
 from perdure.model.access_tokens import (
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
+    ExactMatch,
     Operation,
-    PermittedOperationGroups,
-    ReadWritePermissions,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
     without_nothing,
 )
 from perdure.model.resources import Page
@@ -86,13 +86,13 @@ class TestRequests:
         assert found == AccessTokenInfo(
             "ü/1",
             AccessTokenScope(
-                ExactName("basin-one"),
-                NamePrefix("a/"),
-                NamePrefix(""),
-                PermittedOperationGroups(
-                    ReadWritePermissions(read=True),
-                    ReadWritePermissions(write=True),
-                    ReadWritePermissions(read=True, write=True),
+                ExactMatch("basin-one"),
+                PrefixMatch("a/"),
+                PrefixMatch(""),
+                OperationGroupPermissions(
+                    Permission(read=True),
+                    Permission(write=True),
+                    Permission(read=True, write=True),
                 ),
                 (Operation.APPEND, Operation.LIST_BASINS),
             ),
@@ -102,7 +102,7 @@ class TestRequests:
 
     def test_unknown_fields_are_ignored(self) -> None:
         data = request(scope={"basins": {"exact": "x", "more": 1}, "planets": {}, "op_groups": {"galaxy": 1}}, more=[])
-        assert decode_issue_request(data).scope == AccessTokenScope(ExactName("x"))
+        assert decode_issue_request(data).scope == AccessTokenScope(ExactMatch("x"))
 
     @pytest.mark.parametrize("offset", [0, 60, -330, 14 * 60])
     def test_an_expiry_may_have_any_offset(self, offset: int) -> None:
@@ -177,7 +177,7 @@ class TestRequests:
 
 class TestAnswers:
     def test_everything_is_written_out(self) -> None:
-        page = Page((AccessTokenInfo("t", AccessTokenScope(basins=ExactName(""), streams=NamePrefix(""))),), False)
+        page = Page((AccessTokenInfo("t", AccessTokenScope(basins=ExactMatch(""), streams=PrefixMatch(""))),), False)
         assert json.loads(encode_access_tokens(page)) == {
             "access_tokens": [
                 {
@@ -203,7 +203,7 @@ class TestAnswers:
     def test_the_operations_and_the_expiry_are_told(self) -> None:
         info = AccessTokenInfo(
             "t",
-            AccessTokenScope(ExactName("basin-one"), ops=(Operation.TRIM, Operation.APPEND)),
+            AccessTokenScope(ExactMatch("basin-one"), ops=(Operation.TRIM, Operation.APPEND)),
             datetime(2030, 1, 1, tzinfo=UTC),
             True,
         )

@@ -10,11 +10,11 @@ from perdure.errors import BadRequest
 from perdure.model.metrics import (
     AccumulationMetric,
     GaugeMetric,
-    Interval,
     LabelMetric,
     Metric,
     MetricUnit,
     ScalarMetric,
+    TimeseriesInterval,
 )
 from perdure.wire.metrics_json import decode_metrics, encode_metrics
 
@@ -24,7 +24,7 @@ numbers = st.integers(0, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=
 points = st.lists(st.tuples(st.integers(0, 2**32 - 1), numbers), max_size=5).map(tuple)
 metrics: st.SearchStrategy[Metric] = st.one_of(
     st.builds(ScalarMetric, names, units, numbers),
-    st.builds(AccumulationMetric, names, units, st.sampled_from(Interval), points),
+    st.builds(AccumulationMetric, names, units, st.sampled_from(TimeseriesInterval), points),
     st.builds(GaugeMetric, names, units, points),
     st.builds(LabelMetric, names, st.lists(names, max_size=3).map(tuple)),
 )
@@ -38,7 +38,7 @@ def test_metrics_come_back_as_they_were(given: tuple[Metric, ...]) -> None:
 def test_each_kind_is_an_object_with_one_key() -> None:
     given: tuple[Metric, ...] = (
         ScalarMetric("s", MetricUnit.BYTES, 1),
-        AccumulationMetric("a", MetricUnit.OPERATIONS, Interval.HOUR, ((3600, 2), (7200, 3))),
+        AccumulationMetric("a", MetricUnit.OPERATIONS, TimeseriesInterval.HOUR, ((3600, 2), (7200, 3))),
         GaugeMetric("g", MetricUnit.BYTES, ((60, 4),)),
         LabelMetric("l", ("one", "two")),
     )

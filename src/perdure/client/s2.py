@@ -10,8 +10,11 @@ from typing import Any
 
 from ..errors import UsageError
 from ..wire.compression import Compression
+from .access_tokens import AccessTokens
 from .basin import Basin, Basins
 from .endpoints import Endpoints
+from .locations import Locations
+from .metrics import Metrics
 from .retries import RetryPolicy
 from .settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS, HttpSettings, token_from_env
 from .transport import Transport
@@ -72,6 +75,12 @@ class S2:
         self._closed = False
         self.basins: Basins = Basins(transport)
         """Creating, configuring, listing and deleting basins."""
+        self.access_tokens: AccessTokens = AccessTokens(transport)
+        """Issuing, listing and revoking access tokens."""
+        self.metrics: Metrics = Metrics(transport)
+        """How much the account, its basins and their streams are used."""
+        self.locations: Locations = Locations(transport)
+        """Where basins can be."""
 
     @classmethod
     def open(cls, location: str | os.PathLike[str]) -> S2:

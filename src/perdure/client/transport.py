@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from ..model.access_tokens import AccessTokenInfo
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ..model.encryption import EncryptionKey
+from ..model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ..model.positions import StreamPosition
 from ..model.reads import ReadRequest
-from ..model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 
 
 class AppendChannel(Protocol):
@@ -78,6 +80,30 @@ class Transport(Protocol):
     async def reconfigure_basin(self, name: str, change: BasinReconfiguration) -> BasinConfig: ...
 
     async def delete_basin(self, name: str) -> None: ...
+
+    async def list_access_tokens(self, *, prefix: str, start_after: str, limit: int) -> Page[AccessTokenInfo]: ...
+
+    async def issue_access_token(self, wanted: AccessTokenInfo) -> str:
+        """The secret of a new token. Nothing is sent again once it may have been issued: the secret would be lost."""
+        ...
+
+    async def revoke_access_token(self, token_id: str) -> None: ...
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]: ...
+
+    async def basin_metrics(
+        self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]: ...
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]: ...
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]: ...
+
+    async def get_default_location(self) -> LocationInfo: ...
+
+    async def set_default_location(self, name: str) -> LocationInfo: ...
 
     async def list_streams(self, basin: str, *, prefix: str, start_after: str, limit: int) -> Page[StreamInfo]: ...
 

@@ -7,11 +7,15 @@ apart from those that concern the whole account.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
+from ..errors import Invalid
 
 
 class Operation(StrEnum):
@@ -43,32 +47,35 @@ class Operation(StrEnum):
     SET_DEFAULT_LOCATION = "set-default-location"
 
 
-class ExactName(Struct, frozen=True, tag="exact"):
+# What tells one set from the other where a token is kept (`tag`, `name`) is older than what the classes are called.
+
+
+class ExactMatch(Struct, frozen=True, tag="exact"):
     """The set of this one name; the empty name is no name, so that set is empty."""
 
-    name: str
+    value: str = field(name="name")
 
     def __contains__(self, name: str) -> bool:
-        return bool(name) and name == self.name
+        return bool(name) and name == self.value
 
 
-class NamePrefix(Struct, frozen=True, tag="prefix"):
-    """The set of all names that start with `prefix`; the empty prefix means every name."""
+class PrefixMatch(Struct, frozen=True, tag="prefix"):
+    """The set of all names that start with `value`; the empty prefix means every name."""
 
-    prefix: str
+    value: str = field(name="prefix")
 
     def __contains__(self, name: str) -> bool:
-        return name.startswith(self.prefix)
+        return name.startswith(self.value)
 
 
-ResourceSet: TypeAlias = ExactName | NamePrefix
+ResourceSet: TypeAlias = ExactMatch | PrefixMatch
 
-EVERYTHING: Final = NamePrefix("")
+EVERYTHING: Final = PrefixMatch("")
 
 
 def without_nothing(names: ResourceSet | None) -> ResourceSet | None:
     """`names`, with None for every way to say "nothing"."""
-    return None if names == ExactName("") else names
+    return None if names == ExactMatch("") else names
 
 
 def is_subset(inner: ResourceSet | None, outer: ResourceSet | None) -> bool:
@@ -78,34 +85,43 @@ def is_subset(inner: ResourceSet | None, outer: ResourceSet | None) -> bool:
         return True
     if outer is None:
         return False
-    if isinstance(inner, ExactName):
-        return inner.name in outer
-    return isinstance(outer, NamePrefix) and inner.prefix.startswith(outer.prefix)
+    if isinstance(inner, ExactMatch):
+        return inner.value in outer
+    return isinstance(outer, PrefixMatch) and inner.value.startswith(outer.value)
 
 
 def with_prefix(names: ResourceSet | None, prefix: str) -> ResourceSet | None:
     """The names in `names` that start with `prefix`; None for none."""
     names = without_nothing(names)
-    if isinstance(names, ExactName):
-        return names if names.name.startswith(prefix) else None
-    if names is None or names.prefix.startswith(prefix):
+    if isinstance(names, ExactMatch):
+        return names if names.value.startswith(prefix) else None
+    if names is None or names.value.startswith(prefix):
         return names
-    return NamePrefix(prefix) if prefix.startswith(names.prefix) else None
+    return PrefixMatch(prefix) if prefix.startswith(names.value) else None
 
 
-class ReadWritePermissions(Struct, frozen=True):
-    """Which half of a group of operations is permitted."""
+class Permission(Struct, frozen=True):
+    """Which half of a group of operations is permitted: `Permission.READ`, `.WRITE` or `.READ_WRITE`."""
 
     read: bool = False
     write: bool = False
 
+    READ: ClassVar[Permission]
+    WRITE: ClassVar[Permission]
+    READ_WRITE: ClassVar[Permission]
 
-class PermittedOperationGroups(Struct, frozen=True):
+
+Permission.READ = Permission(read=True)
+Permission.WRITE = Permission(write=True)
+Permission.READ_WRITE = Permission(read=True, write=True)
+
+
+class OperationGroupPermissions(Struct, frozen=True):
     """Operations by the half of a group; `GROUP_MEMBERS` says what is in each."""
 
-    account: ReadWritePermissions = ReadWritePermissions()
-    basin: ReadWritePermissions = ReadWritePermissions()
-    stream: ReadWritePermissions = ReadWritePermissions()
+    account: Permission = Permission()
+    basin: Permission = Permission()
+    stream: Permission = Permission()
 
 
 class GroupMembers(Struct, frozen=True):
@@ -114,7 +130,7 @@ class GroupMembers(Struct, frozen=True):
     read: frozenset[Operation]
     write: frozenset[Operation]
 
-    def permitted(self, permissions: ReadWritePermissions) -> frozenset[Operation]:
+    def permitted(self, permissions: Permission) -> frozenset[Operation]:
         """The operations of the halves that `permissions` names."""
         read = self.read if permissions.read else frozenset[Operation]()
         return read | self.write if permissions.write else read
@@ -161,8 +177,15 @@ class AccessTokenScope(Struct, frozen=True):
     basins: ResourceSet | None = None
     streams: ResourceSet | None = None
     access_tokens: ResourceSet | None = None
-    op_groups: PermittedOperationGroups = PermittedOperationGroups()
-    ops: tuple[Operation, ...] = ()
+    op_groups: OperationGroupPermissions = OperationGroupPermissions()
+    ops: Sequence[Operation] = ()
+    """Kept as a tuple, whatever it is given as."""
+
+    def __post_init__(self) -> None:
+        try:
+            force_setattr(self, "ops", tuple(map(Operation, self.ops)))
+        except ValueError as exc:
+            raise Invalid(f"`ops` must be operations, such as [Operation.READ]: {exc}") from None
 
     @property
     def operations(self) -> frozenset[Operation]:
@@ -192,7 +215,7 @@ class AccessTokenInfo(Struct, frozen=True):
     def stream_prefix(self) -> str:
         """What goes before stream names in requests made with this token; empty without auto-prefix."""
         streams = self.scope.streams
-        return streams.prefix if self.auto_prefix_streams and isinstance(streams, NamePrefix) else ""
+        return streams.value if self.auto_prefix_streams and isinstance(streams, PrefixMatch) else ""
 
     def has_expired(self, now: datetime) -> bool:
         """Whether the token is not valid any more at `now`."""

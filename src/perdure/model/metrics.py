@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -38,7 +39,7 @@ class StreamMetricSet(StrEnum):
 MetricSet: TypeAlias = AccountMetricSet | BasinMetricSet | StreamMetricSet
 
 
-class Interval(StrEnum):
+class TimeseriesInterval(StrEnum):
     """How much time one point of a series stands for."""
 
     MINUTE = "minute"
@@ -50,21 +51,21 @@ class Interval(StrEnum):
         return _SECONDS[self]
 
 
-_SECONDS: Final = {Interval.MINUTE: 60, Interval.HOUR: 3600, Interval.DAY: 86_400}
+_SECONDS: Final = {TimeseriesInterval.MINUTE: 60, TimeseriesInterval.HOUR: 3600, TimeseriesInterval.DAY: 86_400}
 
-DEFAULT_INTERVAL: Final = Interval.HOUR
+DEFAULT_INTERVAL: Final = TimeseriesInterval.HOUR
 """Of the sets that allow any; the API says so for `account-ops` and nothing for the others."""
 
 
-def interval_of(metric_set: MetricSet, wanted: Interval | None) -> Interval:
+def interval_of(metric_set: MetricSet, wanted: TimeseriesInterval | None) -> TimeseriesInterval:
     """The interval to answer with. Raises `Invalid` for one that the set does not have.
 
     `active-basins` has no points, so whatever is given with it does not matter.
     """
     if metric_set is BasinMetricSet.STORAGE:
-        only = Interval.HOUR
+        only = TimeseriesInterval.HOUR
     elif metric_set is StreamMetricSet.STORAGE:
-        only = Interval.MINUTE
+        only = TimeseriesInterval.MINUTE
     else:
         return wanted or DEFAULT_INTERVAL
     if wanted not in (None, only):
@@ -78,7 +79,7 @@ class MetricsQuery(Struct, frozen=True, gc=False):
 
     start: int | None = None
     end: int | None = None
-    interval: Interval | None = None
+    interval: TimeseriesInterval | None = None
 
 
 class MetricsRange(Struct, frozen=True, gc=False):
@@ -117,6 +118,17 @@ Points: TypeAlias = tuple[tuple[int, float], ...]
 """In order of time: seconds since the Unix epoch, and the value."""
 
 
+class MetricPoint(NamedTuple):
+    """A value of a series and its time, in UTC."""
+
+    time: datetime
+    value: float
+
+
+def _dated(values: Points) -> tuple[MetricPoint, ...]:
+    return tuple(MetricPoint(datetime.fromtimestamp(secs, UTC), value) for secs, value in values)
+
+
 class ScalarMetric(Struct, frozen=True):
     """One value."""
 
@@ -130,8 +142,13 @@ class AccumulationMetric(Struct, frozen=True):
 
     name: str
     unit: MetricUnit
-    interval: Interval
+    interval: TimeseriesInterval
     values: Points
+
+    @property
+    def points(self) -> tuple[MetricPoint, ...]:
+        """`values` with the times at which their intervals begin."""
+        return _dated(self.values)
 
 
 class GaugeMetric(Struct, frozen=True):
@@ -140,6 +157,11 @@ class GaugeMetric(Struct, frozen=True):
     name: str
     unit: MetricUnit
     values: Points
+
+    @property
+    def points(self) -> tuple[MetricPoint, ...]:
+        """`values` with the times of their instants."""
+        return _dated(self.values)
 
 
 class LabelMetric(Struct, frozen=True):

@@ -18,7 +18,7 @@ from typing import Final
 from weakref import WeakSet
 
 from ..errors import AuthenticationFailed, PerdureError
-from ..model.access_tokens import AccessTokenInfo, ExactName, Operation, ResourceSet
+from ..model.access_tokens import AccessTokenInfo, ExactMatch, Operation, ResourceSet
 from ..store.service import StreamStore
 
 logger: Final = logging.getLogger("perdure.server")
@@ -29,7 +29,7 @@ CONFIRMED_SECS: Final = 1.0
 REMEMBERED_GRANTS: Final = 4096
 """How many tokens are remembered; the one that was not used for longest goes first."""
 
-_NOTHING: Final = ExactName("")
+_NOTHING: Final = ExactMatch("")
 
 
 class Grant:

@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 from msgspec.structs import replace
 
 from ..errors import NotFound, PerdureError, PermissionDenied, ResourceExists
-from ..model.access_tokens import AccessTokenInfo, ExactName, Operation, ResourceSet, with_prefix
+from ..model.access_tokens import AccessTokenInfo, ExactMatch, Operation, ResourceSet, with_prefix
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ..model.encryption import EncryptionKey
@@ -376,8 +376,8 @@ async def _listed(
     wanted = with_prefix(names, prefix)
     if wanted is None:
         return Page((), has_more=False)
-    if not isinstance(wanted, ExactName):
-        return await listing(prefix=wanted.prefix, start_after=start_after, limit=limit)
+    if not isinstance(wanted, ExactMatch):
+        return await listing(prefix=wanted.value, start_after=start_after, limit=limit)
     # Of all names that start with this one, it comes first.
-    page = await listing(prefix=wanted.name, start_after=start_after, limit=1)
-    return Page(tuple(item for item in page.items if _name_of(item) == wanted.name), has_more=False)
+    page = await listing(prefix=wanted.value, start_after=start_after, limit=1)
+    return Page(tuple(item for item in page.items if _name_of(item) == wanted.value), has_more=False)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..errors import BadRequest
 from ..model.limits import MAX_U32
-from ..model.metrics import AccountMetricSet, BasinMetricSet, Interval, MetricsQuery, StreamMetricSet
+from ..model.metrics import AccountMetricSet, BasinMetricSet, MetricsQuery, StreamMetricSet, TimeseriesInterval
 from ..wire.metrics_json import encode_metrics
 from .context import Context
 from .request import Request
@@ -42,4 +42,4 @@ def _asked(request: Request, sets: type[S]) -> tuple[S, MetricsQuery]:
     if metric_set is None:
         raise BadRequest(f"query parameter `set` is missing; it must be one of {', '.join(sets)}", "bad_query")
     start, end = query.number("start", MAX_U32), query.number("end", MAX_U32)
-    return metric_set, MetricsQuery(start, end, query.choice("interval", Interval))
+    return metric_set, MetricsQuery(start, end, query.choice("interval", TimeseriesInterval))

@@ -18,9 +18,8 @@ from ..errors import AccessTokenNotFound, Invalid, PermissionDenied, ResourceExi
 from ..model.access_tokens import (
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
     Operation,
+    PrefixMatch,
     ResourceSet,
     is_subset,
     without_nothing,
@@ -99,10 +98,10 @@ def _checked(wanted: AccessTokenInfo) -> AccessTokenInfo:
     ):
         if names is not None:
             # What is no prefix of any name is a mistake, and listings rely on it being none.
-            check(names.name if isinstance(names, ExactName) else names.prefix, f"the scope's `{what}`")
+            check(names.value, f"the scope's `{what}`")
     if not scope.operations:
         raise Invalid("Access token permissions cannot be empty")
-    if wanted.auto_prefix_streams and not isinstance(scope.streams, NamePrefix):
+    if wanted.auto_prefix_streams and not isinstance(scope.streams, PrefixMatch):
         raise Invalid("Auto prefixing is only allowed for streams with prefix matching")
     return replace(
         wanted,

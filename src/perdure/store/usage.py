@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Protocol
 from msgspec import Struct
 
 from ..model.access_tokens import ACCOUNT_GROUP, Operation
-from ..model.metrics import AccountMetricSet, BasinMetricSet, Interval, MetricsRange, Points
+from ..model.metrics import AccountMetricSet, BasinMetricSet, MetricsRange, Points, TimeseriesInterval
 from .catalogue import StreamId
 
 ACCOUNT: Final = ""
@@ -199,16 +199,16 @@ class Counters:
         return taken
 
 
-def whole_hours(wanted: MetricsRange, interval: Interval) -> tuple[int, int]:
+def whole_hours(wanted: MetricsRange, interval: TimeseriesInterval) -> tuple[int, int]:
     """From where to where counts are needed, so that every interval that touches the range is complete.
 
     Intervals are whole minutes, hours and days of UTC; what is asked of an engine begins and ends with an hour.
     """
-    step = max(interval.seconds, Interval.HOUR.seconds)
+    step = max(interval.seconds, TimeseriesInterval.HOUR.seconds)
     return wanted.start // step * step, (wanted.end // step + 1) * step
 
 
-def fold(points: Iterable[UsagePoint], interval: Interval, wanted: MetricsRange) -> dict[str, Points]:
+def fold(points: Iterable[UsagePoint], interval: TimeseriesInterval, wanted: MetricsRange) -> dict[str, Points]:
     """The sums of each series over the intervals that touch the range, in order of names and time, without zeros."""
     step = interval.seconds
     first, last = wanted.start // step * step, wanted.end // step * step
@@ -223,7 +223,7 @@ def fold(points: Iterable[UsagePoint], interval: Interval, wanted: MetricsRange)
     return {series: tuple(sorted(found.items())) for series, found in sorted(sums.items())}
 
 
-def levels(history: StorageHistory, interval: Interval, wanted: MetricsRange, now_secs: int) -> Points:
+def levels(history: StorageHistory, interval: TimeseriesInterval, wanted: MetricsRange, now_secs: int) -> Points:
     """How much a stream held at the beginning of each interval in the range, and holds now if the range has come there.
 
     What was before anything is known is left out.

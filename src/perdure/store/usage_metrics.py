@@ -11,7 +11,6 @@ from ..model.metrics import (
     AccumulationMetric,
     BasinMetricSet,
     GaugeMetric,
-    Interval,
     LabelMetric,
     Metric,
     MetricSet,
@@ -19,6 +18,7 @@ from ..model.metrics import (
     MetricsRange,
     MetricUnit,
     StreamMetricSet,
+    TimeseriesInterval,
     interval_of,
 )
 from .catalogue import stream_not_found
@@ -87,7 +87,7 @@ class UsageMetrics:
         values = levels(history, interval, wanted, int(self._now_secs()))
         return (GaugeMetric(metric_set.value, MetricUnit.BYTES, values),)
 
-    def _checked(self, metric_set: MetricSet, query: MetricsQuery) -> tuple[MetricsRange, Interval]:
+    def _checked(self, metric_set: MetricSet, query: MetricsQuery) -> tuple[MetricsRange, TimeseriesInterval]:
         return MetricsRange.of(query, now_secs=self._now_secs()), interval_of(metric_set, query.interval)
 
     async def _check_basin(self, name: str) -> None:
@@ -95,13 +95,17 @@ class UsageMetrics:
             raise BasinNotFound(f"basin `{name}` not found")
 
     async def _accumulations(
-        self, basin: str, metric_set: AccountMetricSet | BasinMetricSet, wanted: MetricsRange, interval: Interval
+        self,
+        basin: str,
+        metric_set: AccountMetricSet | BasinMetricSet,
+        wanted: MetricsRange,
+        interval: TimeseriesInterval,
     ) -> tuple[Metric, ...]:
         if self._recorder is not None:
             await self._recorder.flush()
         start_secs, end_secs = whole_hours(wanted, interval)
         points = await self._engine.usage.counts(
-            basin, metric_set.value, start_secs, end_secs, by_minute=interval is Interval.MINUTE
+            basin, metric_set.value, start_secs, end_secs, by_minute=interval is TimeseriesInterval.MINUTE
         )
         found = dict.fromkeys(_ALWAYS_THERE.get(metric_set.value, ()), ()) | fold(points, interval, wanted)
         is_bytes = metric_set in (BasinMetricSet.APPEND_THROUGHPUT, BasinMetricSet.READ_THROUGHPUT)

@@ -31,10 +31,13 @@ are the very ones of `perdure`. Each client has one thread of its own, in which 
 from .background import timeout
 from .faces import (
     S2,
+    AccessTokens,
     AppendSession,
     AppendTicket,
     Basin,
     Basins,
+    Locations,
+    Metrics,
     Producer,
     ReadSession,
     RecordTicket,
@@ -44,10 +47,13 @@ from .faces import (
 
 __all__ = [
     "S2",
+    "AccessTokens",
     "AppendSession",
     "AppendTicket",
     "Basin",
     "Basins",
+    "Locations",
+    "Metrics",
     "Producer",
     "ReadSession",
     "RecordTicket",

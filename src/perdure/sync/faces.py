@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from types import TracebackType
 
 from msgspec import UNSET, UnsetType
 
 from .. import client
+from ..client.access_tokens import AccessToken
 from ..client.batching import DEFAULT_LINGER_MS
 from ..client.endpoints import Endpoints
 from ..client.in_flight import DEFAULT_MAX_IN_FLIGHT_BYTES
@@ -17,6 +19,7 @@ from ..client.producer import RecordAck
 from ..client.retries import RetryPolicy
 from ..client.settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS
 from ..client.transport import Transport
+from ..model.access_tokens import AccessTokenInfo, AccessTokenScope
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
     BasinConfig,
@@ -32,24 +35,103 @@ from ..model.configs import (
 )
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_PAGE_ITEMS
+from ..model.metrics import AccountMetricSet, BasinMetricSet, Metric, StreamMetricSet, TimeseriesInterval
 from ..model.positions import ReadStart, StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
-from ..model.resources import BasinInfo, Page, ProvisionResult, StreamInfo
+from ..model.resources import BasinInfo, LocationInfo, Page, ProvisionResult, StreamInfo
 from ..wire.compression import Compression
 from .face import Account, BlockingIterator, Face, give_each
 
 __all__ = [
     "S2",
+    "AccessTokens",
     "AppendSession",
     "AppendTicket",
     "Basin",
     "Basins",
+    "Locations",
+    "Metrics",
     "Producer",
     "ReadSession",
     "RecordTicket",
     "Stream",
     "Streams",
 ]
+
+
+class AccessTokens(Face[client.AccessTokens]):
+    """The access tokens of an account, from `S2.access_tokens`.
+
+    A store that is embedded asks nobody for a token: whoever can open the directory may do everything. What is issued
+    there is for clients of a server with access control (`perdure serve` with a root token) on the same directory, and
+    is in force without a restart.
+    """
+
+    def issue(
+        self, id: str, *, scope: AccessTokenScope, expires_at: datetime | None = None, auto_prefix_streams: bool = False
+    ) -> AccessToken:
+        """Issue a token, and give its secret. It is shown this once: the store keeps a hash of it.
+
+        ::
+
+            token = s2.access_tokens.issue(
+                "reader-7",
+                scope=AccessTokenScope(
+                    basins=ExactMatch("my-first-basin"),
+                    streams=PrefixMatch("public/"),
+                    op_groups=OperationGroupPermissions(stream=Permission.READ),
+                ),
+                expires_at=datetime.now(UTC) + timedelta(days=7),
+            )
+
+        Args:
+            id: what the token is called: 1 to 96 bytes, unique in the account. It is no secret.
+            scope: the operations that the token permits, and the names that they may be used on; a call needs both.
+            expires_at: from when on it is refused, with a time zone. If not given, it is that of this client's own
+                token, which is the latest possible, and never for the root.
+            auto_prefix_streams: put the prefix of `scope.streams` before each stream name that is used with the token,
+                and take it off in answers, so that its holder works in a namespace of its own. `scope.streams` must be
+                a `PrefixMatch`.
+
+        Raises:
+            ResourceExists: the id is in use.
+            Invalid: a scope that permits nothing, a bad name, a time without a zone.
+            PermissionDenied: this client's own token may not issue tokens, or permits less than `scope`.
+            TransportError: the answer was lost, and with it the secret. Such a call is not retried: if it
+                `may_have_applied`, `revoke` the id before you issue it again.
+        """
+        return self._run(
+            lambda: self._async.issue(id, scope=scope, expires_at=expires_at, auto_prefix_streams=auto_prefix_streams)
+        )
+
+    def revoke(self, id: str, *, ignore_not_found: bool = False) -> None:
+        """Make a token worthless: at once, or within a second where a server has several workers.
+
+        What is under way with it ends as well. Raises `AccessTokenNotFound`, unless `ignore_not_found`.
+        """
+        return self._run(lambda: self._async.revoke(id, ignore_not_found=ignore_not_found))
+
+    def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[AccessTokenInfo]:
+        """One page of the tokens whose ids start with `prefix` and sort after `start_after`, in order of their ids.
+
+        Secrets are in none of them. `limit` is the most that the page may hold; 0, and more than 1000, mean 1000.
+        `list_all` goes through all pages. Raises `Invalid`.
+        """
+        return self._run(lambda: self._async.list(prefix=prefix, start_after=start_after, limit=limit))
+
+    def list_all(
+        self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS
+    ) -> Iterator[AccessTokenInfo]:
+        """All tokens whose ids start with `prefix` and sort after `start_after`, in order of their ids.
+
+        ::
+
+            for token in s2.access_tokens.list_all(prefix="reader-"):
+                print(token.id, token.expires_at)
+
+        Each page of up to `limit` is fetched when the loop gets there. The loop raises what `list` does.
+        """
+        return BlockingIterator(self._loop, self._async.list_all(prefix=prefix, start_after=start_after, limit=limit))
 
 
 class AppendSession(Face[client.AppendSession]):
@@ -342,6 +424,77 @@ class Basins(Face[client.Basins]):
         )
 
 
+class Locations(Face[client.Locations]):
+    """The places where a basin can be, from `S2.locations`; a server of one's own, and a directory, are one place."""
+
+    def list(self) -> tuple[LocationInfo, ...]:
+        """All of them: there are few, and no pages."""
+        return self._run(lambda: self._async.list())
+
+    def get_default(self) -> LocationInfo:
+        """Where a basin is made unless it says otherwise."""
+        return self._run(lambda: self._async.get_default())
+
+    def set_default(self, name: str) -> LocationInfo:
+        """Make basins there from now on, unless they say otherwise. Raises `Invalid` for a place that there is not."""
+        return self._run(lambda: self._async.set_default(name))
+
+
+class Metrics(Face[client.Metrics]):
+    """Usage of the account, of a basin, of a stream, from `S2.metrics`.
+
+    ::
+
+        appended = s2.metrics.basin(
+            "my-first-basin", BasinMetricSet.APPEND_THROUGHPUT, start=datetime.now(UTC) - timedelta(days=1)
+        )
+        for metric in appended:
+            if isinstance(metric, AccumulationMetric):
+                for point in metric.points:
+                    print(metric.name, point.time, point.value, metric.unit)
+
+    Each call asks for one set, from `start` to `end` (now, if not given): times with a zone, at most 30 days apart.
+    `interval` is what a point stands for, an hour if not given. Only storage has its own: an hour for a basin, a minute
+    for a stream. All raise `Invalid` for times and intervals that the set does not have, and `PermissionDenied`.
+    """
+
+    def account(
+        self,
+        metric_set: AccountMetricSet,
+        *,
+        start: datetime,
+        end: datetime | None = None,
+        interval: TimeseriesInterval | None = None,
+    ) -> tuple[Metric, ...]:
+        """Of everything in the account: which basins had streams, how often which operation was used."""
+        return self._run(lambda: self._async.account(metric_set, start=start, end=end, interval=interval))
+
+    def basin(
+        self,
+        basin: str,
+        metric_set: BasinMetricSet,
+        *,
+        start: datetime,
+        end: datetime | None = None,
+        interval: TimeseriesInterval | None = None,
+    ) -> tuple[Metric, ...]:
+        """Of one basin, all its streams together. Raises `BasinNotFound`."""
+        return self._run(lambda: self._async.basin(basin, metric_set, start=start, end=end, interval=interval))
+
+    def stream(
+        self,
+        basin: str,
+        stream: str,
+        metric_set: StreamMetricSet,
+        *,
+        start: datetime,
+        end: datetime | None = None,
+        interval: TimeseriesInterval | None = None,
+    ) -> tuple[Metric, ...]:
+        """Of one stream. Raises `StreamNotFound`, `BasinNotFound`."""
+        return self._run(lambda: self._async.stream(basin, stream, metric_set, start=start, end=end, interval=interval))
+
+
 class Producer(Face[client.Producer]):
     """Records to one stream in the order of their submits, from `Stream.producer`.
 
@@ -523,6 +676,21 @@ class S2(Account):
     def basins(self) -> Basins:
         """Creating, configuring, listing and deleting basins."""
         return Basins(self._loop, self._async.basins)
+
+    @property
+    def access_tokens(self) -> AccessTokens:
+        """Issuing, listing and revoking access tokens."""
+        return AccessTokens(self._loop, self._async.access_tokens)
+
+    @property
+    def metrics(self) -> Metrics:
+        """How much the account, its basins and their streams are used."""
+        return Metrics(self._loop, self._async.metrics)
+
+    @property
+    def locations(self) -> Locations:
+        """Where basins can be."""
+        return Locations(self._loop, self._async.locations)
 
     @classmethod
     def open(cls, location: str | os.PathLike[str]) -> S2:

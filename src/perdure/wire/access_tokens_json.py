@@ -16,11 +16,11 @@ from ..errors import BadRequest, Invalid
 from ..model.access_tokens import (
     AccessTokenInfo,
     AccessTokenScope,
-    ExactName,
-    NamePrefix,
+    ExactMatch,
     Operation,
-    PermittedOperationGroups,
-    ReadWritePermissions,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
     ResourceSet,
     without_nothing,
 )
@@ -149,7 +149,7 @@ def _info(body: _TokenBody | _AnsweredTokenBody, ops: tuple[Operation, ...]) -> 
             _names(scope.basins, "basins"),
             _names(scope.streams, "streams"),
             _names(scope.access_tokens, "access_tokens"),
-            PermittedOperationGroups(_halves(groups.account), _halves(groups.basin), _halves(groups.stream)),
+            OperationGroupPermissions(_halves(groups.account), _halves(groups.basin), _halves(groups.stream)),
             ops,
         ),
         body.expires_at,
@@ -161,14 +161,14 @@ def _names(body: _SetBody | None, where: str) -> ResourceSet | None:
     if body is None:
         return None
     if body.exact is not UNSET and body.prefix is UNSET:
-        return ExactName(body.exact)
+        return ExactMatch(body.exact)
     if body.prefix is not UNSET and body.exact is UNSET:
-        return NamePrefix(body.prefix)
+        return PrefixMatch(body.prefix)
     raise BadRequest(f"Expected an object with either `exact` or `prefix` - at `$.scope.{where}`", "bad_json")
 
 
-def _halves(body: _HalvesBody | None) -> ReadWritePermissions:
-    return ReadWritePermissions() if body is None else ReadWritePermissions(bool(body.read), bool(body.write))
+def _halves(body: _HalvesBody | None) -> Permission:
+    return Permission() if body is None else Permission(bool(body.read), bool(body.write))
 
 
 def _body(info: AccessTokenInfo) -> _TokenBody:
@@ -191,8 +191,8 @@ def _set_body(names: ResourceSet | None) -> _SetBody | None:
     names = without_nothing(names)
     if names is None:
         return None
-    return _SetBody(exact=names.name) if isinstance(names, ExactName) else _SetBody(prefix=names.prefix)
+    return _SetBody(exact=names.value) if isinstance(names, ExactMatch) else _SetBody(prefix=names.value)
 
 
-def _halves_body(permissions: ReadWritePermissions) -> _HalvesBody:
+def _halves_body(permissions: Permission) -> _HalvesBody:
     return _HalvesBody(permissions.read, permissions.write)

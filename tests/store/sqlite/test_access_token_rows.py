@@ -1,11 +1,20 @@
-"""Tokens that expired long ago do not pile up."""
+"""Tokens stay what they are, and those that expired long ago do not pile up."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, Operation
+from perdure.model.access_tokens import (
+    AccessTokenInfo,
+    AccessTokenScope,
+    ExactMatch,
+    Operation,
+    OperationGroupPermissions,
+    Permission,
+    PrefixMatch,
+)
 from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
 from tests.store.clock import Clock
@@ -34,3 +43,28 @@ async def test_expired_tokens_are_forgotten_while_others_are_issued(tmp_path: Pa
         assert len(page.items) < 100
     finally:
         await engine.aclose()
+
+
+KEPT = (
+    b'{"id":"t","scope":{"basins":{"type":"exact","name":"my-basin"},"streams":{"type":"prefix","prefix":"p/"},'
+    b'"access_tokens":null,"op_groups":{"account":{"read":false,"write":false},"basin":{"read":true,"write":false},'
+    b'"stream":{"read":true,"write":true}},"ops":["trim"]},"expires_at":"2099-05-01T10:00:00Z",'
+    b'"auto_prefix_streams":true}'
+)
+
+
+def test_what_is_on_disk_keeps_its_meaning() -> None:
+    """Rows have no format number of their own: classes may be called anything, but these words stay."""
+    info = AccessTokenInfo(
+        "t",
+        AccessTokenScope(
+            ExactMatch("my-basin"),
+            PrefixMatch("p/"),
+            op_groups=OperationGroupPermissions(basin=Permission.READ, stream=Permission.READ_WRITE),
+            ops=[Operation.TRIM],
+        ),
+        datetime(2099, 5, 1, 10, tzinfo=UTC),
+        True,
+    )
+    assert msgspec.json.decode(KEPT, type=AccessTokenInfo) == info
+    assert msgspec.json.encode(info) == KEPT

@@ -1,4 +1,4 @@
-"""Requests to a store behind HTTP: Perdure's server, s2-lite and s2.dev alike (store API, sections 3 to 6)."""
+"""Requests to a store behind HTTP: Perdure's server, s2-lite and s2.dev alike (store API, sections 3 to 8)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from ...errors import BadRequest, ProtocolViolation
+from ...model.access_tokens import AccessTokenInfo
 from ...model.batches import AppendAck, AppendInput, ReadBatch
 from ...model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ...model.encryption import EncryptionKey
 from ...model.limits import MAX_PAGE_ITEMS, MAX_U32, MAX_WAIT_SECS
+from ...model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricSet, MetricsQuery, StreamMetricSet
 from ...model.positions import SeqNum, StreamPosition, Timestamp
 from ...model.reads import ReadRequest
-from ...model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
-from ...wire import configs_json, headers, protobuf, records_json, resources_json
+from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, ProvisionResult, StreamInfo
+from ...wire import access_tokens_json, configs_json, headers, metrics_json, protobuf, records_json, resources_json
 from ..retries import applied_tail
 from ..settings import HttpSettings
 from .http_append import HttpAppendChannel
@@ -67,6 +69,46 @@ class HttpTransport:
 
     async def delete_basin(self, name: str) -> None:
         await self._requests.ask(Call(b"DELETE", _basin_path(name)))
+
+    # The account ----------------------------------------------------------------------------------
+
+    async def list_access_tokens(self, *, prefix: str, start_after: str, limit: int) -> Page[AccessTokenInfo]:
+        answer = await self._requests.ask(Call(b"GET", "/access-tokens" + _page_query(prefix, start_after, limit)))
+        return _read(answer, access_tokens_json.decode_access_tokens)
+
+    async def issue_access_token(self, wanted: AccessTokenInfo) -> str:
+        body = access_tokens_json.encode_issue_request(wanted)
+        call = Call(b"POST", "/access-tokens", None, body, _JSON, is_repeatable=False)
+        return _read(await self._requests.ask(call), access_tokens_json.decode_secret)
+
+    async def revoke_access_token(self, token_id: str) -> None:
+        await self._requests.ask(Call(b"DELETE", f"/access-tokens/{quote(token_id, safe='')}"))
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        return await self._metrics("/metrics", metric_set, query)
+
+    async def basin_metrics(self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        return await self._metrics(f"/metrics/{basin}", metric_set, query)
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]:
+        return await self._metrics(f"/metrics/{basin}/{quote(name, safe='')}", metric_set, query)
+
+    async def _metrics(self, path: str, metric_set: MetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        answer = await self._requests.ask(Call(b"GET", path + _metrics_query(metric_set, query)))
+        return _read(answer, metrics_json.decode_metrics)
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]:
+        return _read(await self._requests.ask(Call(b"GET", "/locations")), resources_json.decode_locations)
+
+    async def get_default_location(self) -> LocationInfo:
+        return _read(await self._requests.ask(Call(b"GET", "/locations/default")), resources_json.decode_location)
+
+    async def set_default_location(self, name: str) -> LocationInfo:
+        body = resources_json.encode_location_name(name)
+        answer = await self._requests.ask(Call(b"PUT", "/locations/default", None, body, _JSON))
+        return _read(answer, resources_json.decode_location)
 
     # Streams --------------------------------------------------------------------------------------
 
@@ -164,6 +206,16 @@ def _page_query(prefix: str, start_after: str, limit: int) -> str:
     if limit != MAX_PAGE_ITEMS:
         asked["limit"] = limit
     return "?" + urlencode(asked) if asked else ""
+
+
+def _metrics_query(metric_set: MetricSet, query: MetricsQuery) -> str:
+    asked: list[tuple[str, str | int | None]] = [
+        ("set", metric_set.value),
+        ("start", query.start),
+        ("end", query.end),
+        ("interval", None if query.interval is None else query.interval.value),
+    ]
+    return "?" + urlencode([(name, value) for name, value in asked if value is not None])
 
 
 def _read_query(request: ReadRequest) -> str:

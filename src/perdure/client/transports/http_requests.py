@@ -43,8 +43,13 @@ class Call(Struct, frozen=True):
     is_append: bool = False
     applied_tail: int | None = None
     """See `retries.leaves_doubt`."""
+    is_repeatable: bool = True
+    """Whether it may be sent again when it may have been applied: then the answer to the first one is not needed."""
     patience_secs: float = 0.0
     """What the server may take beyond the request timeout, because it was asked to wait."""
+
+    def __repr__(self) -> str:
+        return f"<Call {self.method.decode()} {self.path}>"  # without what is secret
 
 
 class Answer(Struct, frozen=True):
@@ -53,6 +58,9 @@ class Answer(Struct, frozen=True):
     status: int
     fields: Fields
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status}, {len(self.body)} bytes>"  # there may be a secret in them
 
 
 class Session(Protocol):
@@ -109,6 +117,8 @@ class Requests:
                 if in_doubt and leaves_doubt(exc, call.applied_tail):
                     exc.put_in_doubt()
                 if not (policy.allows_append if call.is_append else policy.allows)(exc, failures):
+                    raise
+                if not (call.is_repeatable or exc.has_no_side_effects):
                     raise
                 in_doubt = call.method != b"GET" and not exc.has_no_side_effects
                 await self.back_off(exc, failures)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 from ...errors import UsageError
+from ...model.access_tokens import AccessTokenInfo
 from ...model.batches import AppendAck, AppendInput, ReadBatch
 from ...model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ...model.encryption import EncryptionKey
+from ...model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ...model.positions import StreamPosition
 from ...model.reads import ReadRequest
-from ...model.resources import BasinInfo, Page, Provisioned, StreamInfo
+from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ...store.append_session import Appender
 from ...store.engine import Engine
 from ...store.read_session import ReadSession
 from ...store.service import StreamStore
+from ...store.usage_recorder import UsageRecorder
 
 
 class LocalTransport:
-    """A `Transport` over a store whose engine it opens, owns and closes."""
+    """A `Transport` over a store whose engine it opens, owns and closes. What is done with it counts as usage."""
 
     def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
         self._open_engine = open_engine
-        self._engine: Engine | None = None
+        self._owned = AsyncExitStack()
         self._opened: StreamStore | None = None
 
     @classmethod
@@ -44,13 +48,16 @@ class LocalTransport:
         return cls(open_engine)
 
     async def open(self) -> None:
-        self._engine = await self._open_engine()
-        self._opened = StreamStore(self._engine)
+        async with AsyncExitStack() as opening:
+            engine = await self._open_engine()
+            opening.push_async_callback(engine.aclose)
+            usage = await opening.enter_async_context(UsageRecorder(engine.usage))
+            self._opened = StreamStore(engine, usage)
+            self._owned = opening.pop_all()
 
     async def aclose(self) -> None:
-        engine, self._engine, self._opened = self._engine, None, None
-        if engine is not None:
-            await engine.aclose()
+        owned, self._owned, self._opened = self._owned, AsyncExitStack(), None
+        await owned.aclose()
 
     @property
     def _store(self) -> StreamStore:
@@ -75,6 +82,36 @@ class LocalTransport:
 
     async def delete_basin(self, name: str) -> None:
         await self._store.delete_basin(name)
+
+    async def list_access_tokens(self, *, prefix: str, start_after: str, limit: int) -> Page[AccessTokenInfo]:
+        return await self._store.list_access_tokens(prefix=prefix, start_after=start_after, limit=limit)
+
+    async def issue_access_token(self, wanted: AccessTokenInfo) -> str:
+        # Without an issuer, so as the root does: whoever can open the directory may do everything.
+        return await self._store.issue_access_token(wanted)
+
+    async def revoke_access_token(self, token_id: str) -> None:
+        await self._store.revoke_access_token(token_id)
+
+    async def account_metrics(self, metric_set: AccountMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        return await self._store.account_metrics(metric_set, query)
+
+    async def basin_metrics(self, basin: str, metric_set: BasinMetricSet, query: MetricsQuery) -> tuple[Metric, ...]:
+        return await self._store.basin_metrics(basin, metric_set, query)
+
+    async def stream_metrics(
+        self, basin: str, name: str, metric_set: StreamMetricSet, query: MetricsQuery
+    ) -> tuple[Metric, ...]:
+        return await self._store.stream_metrics(basin, name, metric_set, query)
+
+    async def list_locations(self) -> tuple[LocationInfo, ...]:
+        return await self._store.list_locations()
+
+    async def get_default_location(self) -> LocationInfo:
+        return await self._store.get_default_location()
+
+    async def set_default_location(self, name: str) -> LocationInfo:
+        return await self._store.set_default_location(name)
 
     async def list_streams(self, basin: str, *, prefix: str, start_after: str, limit: int) -> Page[StreamInfo]:
         return await self._store.list_streams(basin, prefix=prefix, start_after=start_after, limit=limit)
