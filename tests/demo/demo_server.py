@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -26,7 +27,10 @@ def free_port() -> int:
 class DemoServer:
     """A demo server over one data directory, which can be killed and started again on the same port."""
 
-    def __init__(self, data: Path, *, tokens_per_second: float = 40, **environment: str) -> None:
+    def __init__(
+        self, data: Path, *, tokens_per_second: float = 40, command: Sequence[str] = COMMAND, **environment: str
+    ) -> None:
+        self._command = command
         self._data = data
         self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
@@ -43,7 +47,7 @@ class DemoServer:
     async def start(self) -> str:
         """Start the process and wait for its banner, which it prints once it accepts connections."""
         self._process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self._command,
             *("--data", str(self._data), "--port", str(self._port), "--no-browser"),
             stdout=asyncio.subprocess.PIPE,
             env=self._environment,
