@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -24,11 +25,6 @@ SECRET = "root-secret-5f1d"
 def shown_by_the_system(pid: int) -> str:
     """The arguments and the environment of a process, which others may be able to read."""
     return "".join(Path(f"/proc/{pid}/{name}").read_bytes().decode() for name in ("cmdline", "environ"))
-
-
-def the_certificate(temporary: Path) -> Path:
-    (certificate,) = temporary.glob("perdure-tls-*/certificate.pem")
-    return certificate
 
 
 async def test_it_tells_how_to_reach_it_and_is_healthy(tmp_path: Path) -> None:
@@ -272,25 +268,53 @@ async def test_a_replacement_of_the_workers_reads_the_certificate_anew(tmp_path:
         assert await shown() == second
 
 
-async def test_the_self_signed_certificate_serves_both_versions_of_http_and_goes_with_the_server(
-    tmp_path: Path,
-) -> None:
-    async with ServeCommand(tmp_path / "data", "--tls-self", TMPDIR=str(tmp_path)) as server:
-        certificate = the_certificate(tmp_path)
-        key = certificate.with_name("key.pem")
-        assert key.stat().st_mode & 0o777 == 0o600
+async def test_the_self_signed_certificate_serves_both_versions_of_http(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", "--tls-self") as server:
+        certificate = shown_certificate(server)
+        assert certificate.parent == tmp_path / "data" / "tls"
+        assert certificate.with_name("key.pem").stat().st_mode & 0o777 == 0o600
         assert certificate.parent.stat().st_mode & 0o777 == 0o700
-        port = int(server.url.rpartition(":")[2])
         assert server.url.startswith("https://127.0.0.1:")
         for protocol in ("h2", "http/1.1"):
             for name in ("127.0.0.1", "localhost", "some-basin.b.localhost"):
-                trust = ssl.create_default_context(cafile=str(certificate))
-                trust.set_alpn_protocols([protocol])
-                _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=name)
-                tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-                assert tls.selected_alpn_protocol() == protocol
-                writer.transport.abort()
+                assert await agreed_protocol(server, certificate, name, protocol) == protocol
+
+
+async def test_clients_that_trust_the_self_signed_certificate_trust_the_next_server(tmp_path: Path) -> None:
+    trusted = tmp_path / "trusted.pem"
+    async with ServeCommand(tmp_path / "data", "--tls-self") as server:
+        trusted.write_bytes(shown_certificate(server).read_bytes())
+        await server.stop(signal.SIGKILL)
+    async with ServeCommand(tmp_path / "data", "--tls-self") as server:
+        assert await agreed_protocol(server, trusted, "localhost", "h2") == "h2"
+        server.send(signal.SIGHUP)
+        await server.wait_for_log("all workers were replaced")
+        assert await agreed_protocol(server, trusted, "localhost", "h2") == "h2"
+
+
+async def test_the_key_of_a_private_store_goes_with_it(tmp_path: Path) -> None:
+    async with ServeCommand(":memory:", "--tls-self") as server:
+        certificate = shown_certificate(server)
+        assert await agreed_protocol(server, certificate, "localhost", "h2") == "h2"
     assert not certificate.parent.exists()
+
+
+def shown_certificate(server: ServeCommand) -> Path:
+    """The file that the banner names."""
+    found = re.search(r"^ *certificate +(.+), self-signed", server.banner, re.MULTILINE)
+    assert found is not None
+    return Path(found[1])
+
+
+async def agreed_protocol(server: ServeCommand, trusted: Path, name: str, protocol: str) -> str | None:
+    """What a client that trusts nobody else agrees on with the server, whom it knows as `name`."""
+    trust = ssl.create_default_context(cafile=str(trusted))
+    trust.set_alpn_protocols([protocol])
+    port = int(server.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=name)
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.transport.abort()
+    return tls.selected_alpn_protocol()
 
 
 async def test_missing_packages_are_named_with_the_way_to_install_them() -> None:

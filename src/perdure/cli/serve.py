@@ -184,7 +184,7 @@ def tls_files(options: argparse.Namespace, basin_domain: str | None) -> Iterator
     if options.tls_self:
         if options.tls_cert or options.tls_key:
             raise UsageError("give either --tls-self or --tls-cert and --tls-key")
-        with self_signed(options.host, basin_domain) as files:
+        with self_signed(options.data, options.host, basin_domain) as files:
             yield files
     elif options.tls_cert or options.tls_key:
         if not (options.tls_cert and options.tls_key):

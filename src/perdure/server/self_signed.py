@@ -1,34 +1,40 @@
-"""A certificate for development, signed by itself, that lives as long as the server."""
+"""A certificate for development, signed by itself, that lives as long as the data of the server."""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..errors import StorageFailed
+from ..store.sqlite.directory import MEMORY, DataDirectory
+from ..store.sqlite.locks import FileLock
 from .serving import TlsFiles
 
-VALID_DAYS: Final = 30
+VALID_DAYS: Final = 365
 """A server that runs for longer should have a certificate of its own."""
+
+RENEWED_DAYS: Final = 60
+"""A server that starts so long before its certificate expires makes another one."""
 
 _LOCAL_NAMES: Final = ("localhost", "*.b.localhost", "127.0.0.1", "::1")
 
 
-def make_certificate(names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """A self-signed certificate for host names and addresses, and its private key, both as PEM."""
+def make_certificate(names: tuple[str, ...], now: dt.datetime | None = None) -> tuple[bytes, bytes]:
+    """A self-signed certificate for host names and addresses, and its private key, both as PEM; valid from `now`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "perdure development server")])
-    now = dt.datetime.now(dt.UTC)
+    now = now or dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -50,15 +56,55 @@ def make_certificate(names: tuple[str, ...]) -> tuple[bytes, bytes]:
 
 
 @contextmanager
-def self_signed(host: str, basin_domain: str | None) -> Iterator[TlsFiles]:
-    """Files for a server on `host`, gone when the context ends. Only their owner can read the key."""
+def self_signed(data: str, host: str, basin_domain: str | None) -> Iterator[TlsFiles]:
+    """Files for a server on `host`, which only their owner can read.
+
+    They are kept in the data directory, so clients that trust the certificate trust the next server, too. Those of a
+    private store are in memory like it, and gone when the context ends; if the process is killed, the next one that has
+    a private store removes them.
+    Raises `UsageError` and `StorageFailed` when the data directory cannot be used.
+    """
     names = (*_LOCAL_NAMES, *((host,) if host else ()), *((f"*.{basin_domain}",) if basin_domain else ()))
-    certificate, key = make_certificate(tuple(dict.fromkeys(names)))
-    with tempfile.TemporaryDirectory(prefix="perdure-tls-") as directory:  # made with mode 0700
-        files = TlsFiles(certificate=Path(directory, "certificate.pem"), key=Path(directory, "key.pem"))
-        _write(files.certificate, certificate)
-        _write(files.key, key)
+    directory = DataDirectory.prepare(data)
+    users = FileLock(directory.users_lock)
+    try:
+        if data == MEMORY:
+            users.try_share()  # as long as somebody has it, the directory is not taken for an abandoned one
+        try:
+            files = kept_certificate(directory.path / "tls", tuple(dict.fromkeys(names)), dt.datetime.now(dt.UTC))
+        except OSError as exc:
+            raise StorageFailed(f"cannot keep the certificate in {directory.path / 'tls'}: {exc.strerror}") from exc
         yield files
+    finally:
+        users.close()
+        directory.remove()
+
+
+def kept_certificate(directory: Path, names: tuple[str, ...], now: dt.datetime) -> TlsFiles:
+    """The files in `directory`; new ones if they are no pair, lack a name, or are about to expire. Raises `OSError`."""
+    files = TlsFiles(certificate=directory / "certificate.pem", key=directory / "key.pem")
+    directory.mkdir(0o700, exist_ok=True)
+    with closing(FileLock(directory / "lock")) as lock:
+        lock.acquire()  # whoever has it writes two small files
+        if not _is_good(files, names, now):
+            certificate, key = make_certificate(names, now)
+            _write(files.key, key)
+            _write(files.certificate, certificate)
+    return files
+
+
+def _is_good(files: TlsFiles, names: tuple[str, ...], now: dt.datetime) -> bool:
+    try:
+        found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+        named = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (FileNotFoundError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+    return (
+        found.public_key() == key.public_key()
+        and {_general_name(name) for name in names} <= set(named)
+        and found.not_valid_before_utc <= now <= found.not_valid_after_utc - dt.timedelta(days=RENEWED_DAYS)
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -69,5 +115,9 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """Put a file in place whole, readable by its owner only."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
+    new.replace(path)

@@ -9,6 +9,7 @@
     backup.lock                                   shared by those who keep the log from beginning anew, see `backup`
     segments/                                     large blocks, see `segments`
     bells/                                        one datagram socket for each process that follows
+    tls/                                          what `perdure serve --tls-self` shows its clients, see `self_signed`
 """
 
 from __future__ import annotations
