@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import socket
 import sys
 from pathlib import Path
@@ -27,7 +26,7 @@ def block(wanted: str) -> str:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 @pytest.mark.parametrize("wanted", ["async with S2.open", "perdure.sync"])
@@ -98,14 +97,19 @@ async def test_the_server_starts_as_said_with_what_is_declared(tmp_path: Path) -
 
 
 async def test_a_token_is_issued_as_said(tmp_path: Path) -> None:
-    (call,) = re.findall(r"^\$ (curl .*?)^```$", README, re.DOTALL | re.MULTILINE)
-    words = shlex.split(call.replace("$PERDURE_ROOT_TOKEN", "root"))
-    path = words[1].removeprefix(f"http://127.0.0.1:{PORT}")
-    fields = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
     async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN="root") as server, server.client() as http:
-        issued = await http.post(path, headers=fields, content=words[words.index("-d") + 1])
-        assert issued.status_code == 201
-        token = {"authorization": f"Bearer {issued.json()['access_token']}", "s2-basin": "my-first-basin"}
+        code = block("PERDURE_ROOT_TOKEN").replace(f"http://127.0.0.1:{PORT}", server.url)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PERDURE_ROOT_TOKEN": "root"},
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+        assert process.returncode == 0
+        secret, listed = output.decode().splitlines()
+        assert listed.startswith("reader 20")
+        token = {"authorization": f"Bearer {secret}", "s2-basin": "my-first-basin"}
         assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
         assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
         assert (await http.get("/v1/basins", headers=token)).status_code == 403

@@ -338,7 +338,7 @@ class TransportError(PerdureError):
 
     def __init__(self, message: str, *, may_have_applied: bool) -> None:
         super().__init__(message)
-        self.may_have_applied = may_have_applied
+        self.may_have_applied: bool = may_have_applied
 
     def _changed_nothing(self) -> bool:
         return not self.may_have_applied

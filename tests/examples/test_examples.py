@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from perdure import S2, AppendRecord
+from tests.serve_command import ServeCommand
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
 
 
-def run(name: str, directory: Path, *arguments: str) -> list[str]:
+def run(name: str, directory: Path | str, *arguments: str) -> list[str]:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), str(directory), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -71,6 +72,19 @@ def test_blocking(tmp_path: Path) -> None:
         "nothing new",
         "streams: ['log']",
     ]
+
+
+async def test_access_tokens(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN="root-secret") as server:
+        for times in (1, 2):
+            assert await asyncio.to_thread(run, "access_tokens.py", server.url, "root-secret") == [
+                "issued: <AccessToken, hidden>",
+                "read: the first record of news",
+                "another stream: the access token is not for stream `diary`",
+                "appending: the access token does not permit the operation `append`",
+                "revoked: the access token is unknown or was revoked",
+                f"read-throughput: {times * 32} bytes",
+            ]
 
 
 async def test_follow(tmp_path: Path) -> None:

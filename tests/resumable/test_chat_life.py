@@ -42,7 +42,9 @@ async def test_a_basin_that_exists_keeps_its_settings(s2: S2) -> None:
 async def test_a_basin_that_may_not_be_made_is_used_as_it_is(s2: S2, spy: SpyTransport) -> None:
     await s2.basins.create(BASIN, create_stream_on_append=True, create_stream_on_read=True)
 
-    async def refuse(name: str, config: BasinConfig, *, request_token: str) -> Provisioned[BasinInfo]:
+    async def refuse(
+        name: str, config: BasinConfig, *, location: str | None, request_token: str
+    ) -> Provisioned[BasinInfo]:
         raise PermissionDenied("this token may not create basins")
 
     spy.create_basin = refuse  # type: ignore[method-assign]  # a service that says no

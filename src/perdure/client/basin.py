@@ -23,7 +23,13 @@ from ..model.configs import (
 )
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_PAGE_ITEMS
-from ..model.names import check_basin_name, check_basin_prefix, check_stream_name, check_stream_prefix
+from ..model.names import (
+    check_basin_name,
+    check_basin_prefix,
+    check_location_name,
+    check_stream_name,
+    check_stream_prefix,
+)
 from ..model.resources import BasinInfo, Page, Provisioned, ProvisionResult, StreamInfo
 from .listing import check_page, every
 from .stream import Stream
@@ -33,6 +39,12 @@ from .transport import Transport
 def _new_request_token() -> str:
     """Names one call, so that a retry of it after a lost answer is recognised."""
     return secrets.token_hex(16)
+
+
+def _check_named(basin: str, location: str | None) -> None:
+    check_basin_name(basin)
+    if location is not None:
+        check_location_name(location)
 
 
 class Basin:
@@ -89,6 +101,7 @@ class Basins:
         stream_cipher: Cipher | None = None,
         create_stream_on_append: bool = False,
         create_stream_on_read: bool = False,
+        location: str | None = None,
     ) -> Basin:
         """Create a basin.
 
@@ -97,12 +110,15 @@ class Basins:
             default_stream_config: what streams created here are configured with, where they say nothing.
             stream_cipher: seal the records of streams created from now on.
             create_stream_on_append, create_stream_on_read: create a missing stream instead of failing.
+            location: where the basin is kept, for good; the account's default if not given. See `S2.locations`. A store
+                that is one place takes any.
 
         Raises `Invalid`, `ResourceExists`, `BasinDeletionPending`.
         """
         config = BasinConfig(default_stream_config, stream_cipher, create_stream_on_append, create_stream_on_read)
-        check_basin_name(name)
-        made = await self._transport.create_basin(name, config, request_token=_new_request_token())
+        _check_named(name, location)
+        token = _new_request_token()
+        made = await self._transport.create_basin(name, config, location=location, request_token=token)
         return Basin(self._transport, name, provisioned=made)
 
     async def ensure(
@@ -113,6 +129,7 @@ class Basins:
         stream_cipher: Cipher | None = None,
         create_stream_on_append: bool = False,
         create_stream_on_read: bool = False,
+        location: str | None = None,
     ) -> Basin:
         """Create the basin, or replace its **whole** configuration: what is not given becomes the default.
 
@@ -120,8 +137,9 @@ class Basins:
         `Invalid`, `BasinDeletionPending`.
         """
         config = BasinConfig(default_stream_config, stream_cipher, create_stream_on_append, create_stream_on_read)
-        check_basin_name(name)
-        return Basin(self._transport, name, provisioned=await self._transport.ensure_basin(name, config))
+        _check_named(name, location)
+        made = await self._transport.ensure_basin(name, config, location=location)
+        return Basin(self._transport, name, provisioned=made)
 
     async def get_config(self, name: str) -> BasinConfig:
         """What is set at the basin. Raises `BasinNotFound`."""

@@ -311,6 +311,7 @@ class Basins(Face[client.Basins]):
         stream_cipher: Cipher | None = None,
         create_stream_on_append: bool = False,
         create_stream_on_read: bool = False,
+        location: str | None = None,
     ) -> Basin:
         """Create a basin.
 
@@ -319,6 +320,8 @@ class Basins(Face[client.Basins]):
             default_stream_config: what streams created here are configured with, where they say nothing.
             stream_cipher: seal the records of streams created from now on.
             create_stream_on_append, create_stream_on_read: create a missing stream instead of failing.
+            location: where the basin is kept, for good; the account's default if not given. See `S2.locations`. A store
+                that is one place takes any.
 
         Raises `Invalid`, `ResourceExists`, `BasinDeletionPending`.
         """
@@ -331,6 +334,7 @@ class Basins(Face[client.Basins]):
                     stream_cipher=stream_cipher,
                     create_stream_on_append=create_stream_on_append,
                     create_stream_on_read=create_stream_on_read,
+                    location=location,
                 )
             ),
         )
@@ -343,6 +347,7 @@ class Basins(Face[client.Basins]):
         stream_cipher: Cipher | None = None,
         create_stream_on_append: bool = False,
         create_stream_on_read: bool = False,
+        location: str | None = None,
     ) -> Basin:
         """Create the basin, or replace its **whole** configuration: what is not given becomes the default.
 
@@ -358,6 +363,7 @@ class Basins(Face[client.Basins]):
                     stream_cipher=stream_cipher,
                     create_stream_on_append=create_stream_on_append,
                     create_stream_on_read=create_stream_on_read,
+                    location=location,
                 )
             ),
         )

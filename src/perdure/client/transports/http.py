@@ -49,13 +49,15 @@ class HttpTransport:
         answer = await self._requests.ask(Call(b"GET", "/basins" + _page_query(prefix, start_after, limit)))
         return _read(answer, resources_json.decode_basins)
 
-    async def create_basin(self, name: str, config: BasinConfig, *, request_token: str) -> Provisioned[BasinInfo]:
-        body = resources_json.encode_create_basin(resources_json.CreateBasin(name, config))
+    async def create_basin(
+        self, name: str, config: BasinConfig, *, location: str | None, request_token: str
+    ) -> Provisioned[BasinInfo]:
+        body = resources_json.encode_create_basin(resources_json.CreateBasin(name, config, location))
         call = Call(b"POST", "/basins", None, body, (*_JSON, _token_field(request_token)))
         return _provisioned(await self._requests.ask(call), resources_json.decode_basin_info)
 
-    async def ensure_basin(self, name: str, config: BasinConfig) -> Provisioned[BasinInfo]:
-        body = resources_json.encode_ensure_basin(resources_json.EnsureBasin(config))
+    async def ensure_basin(self, name: str, config: BasinConfig, *, location: str | None) -> Provisioned[BasinInfo]:
+        body = resources_json.encode_ensure_basin(resources_json.EnsureBasin(config, location))
         answer = await self._requests.ask(Call(b"PUT", _basin_path(name), None, body, _JSON))
         return _provisioned(answer, resources_json.decode_basin_info)
 

@@ -68,10 +68,13 @@ class LocalTransport:
     async def list_basins(self, *, prefix: str, start_after: str, limit: int) -> Page[BasinInfo]:
         return await self._store.list_basins(prefix=prefix, start_after=start_after, limit=limit)
 
-    async def create_basin(self, name: str, config: BasinConfig, *, request_token: str) -> Provisioned[BasinInfo]:
+    async def create_basin(
+        self, name: str, config: BasinConfig, *, location: str | None, request_token: str
+    ) -> Provisioned[BasinInfo]:
+        # Whatever location is asked for, there is but one; the server says the same.
         return await self._store.create_basin(name, config, request_token=request_token)
 
-    async def ensure_basin(self, name: str, config: BasinConfig) -> Provisioned[BasinInfo]:
+    async def ensure_basin(self, name: str, config: BasinConfig, *, location: str | None) -> Provisioned[BasinInfo]:
         return await self._store.ensure_basin(name, config)
 
     async def get_basin_config(self, name: str) -> BasinConfig:
