@@ -23,7 +23,7 @@ def never_block_the_loop() -> Iterator[BlockBuster]:
             # Opening and closing happen once, and touch a few small files beside the database.
             function.can_block_in("perdure/store/sqlite/engine.py", {"_start", "aclose"})
             function.can_block_in("perdure/server/serving.py", {"__aenter__", "__aexit__"})
-            function.can_block_in("tests/client/http_server.py", {"serving_engine"})
+            function.can_block_in("tests/client/http_server.py", {"serving_app"})
         yield blockbuster
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from perdure.server import serving
 from perdure.server.access import RootToken
-from perdure.server.app import create_app
+from perdure.server.app import ServerApp, create_app
 from perdure.server.context import ServerSettings
 from perdure.server.endpoints import OPERATIONS
 from perdure.server.telemetry import Telemetry
@@ -24,6 +24,15 @@ async def serving_engine(
     engine: Engine, *, port: int = 0, root_token: str | None = None, tls: serving.TlsFiles | None = None
 ) -> AsyncIterator[int]:
     """Serve the engine, which the caller closes; gives the port."""
+    async with serving_app(engine, port=port, root_token=root_token, tls=tls) as (found, _):
+        yield found
+
+
+@asynccontextmanager
+async def serving_app(
+    engine: Engine, *, port: int = 0, root_token: str | None = None, tls: serving.TlsFiles | None = None
+) -> AsyncIterator[tuple[int, ServerApp]]:
+    """`serving_engine` that gives the application as well, for what an operator does to it."""
     settings = ServerSettings()
     async with UsageRecorder(engine.usage) as usage:
         app = create_app(
@@ -37,7 +46,7 @@ async def serving_engine(
             found: int = listener.getsockname()[1]
             async with serving.Serving(app, listener, limits=settings.limits, tls=tls, activity=app.activity):
                 try:
-                    yield found
+                    yield found, app
                 finally:
                     await app.drain(DRAIN_SECS)
         await app.aclose()

@@ -117,6 +117,12 @@ class Http2Connection(asyncio.Protocol):
         self._pump()
         self._close_if_done()
 
+    def retire(self) -> None:
+        """Take no more requests; the connection closes when those that are under way are over."""
+        self._http.is_draining = True
+        if not self._receiving:
+            self._close_if_done()
+
     async def aclose(self) -> None:
         """Say farewell and close the socket; what is still open is lost. Idempotent."""
         self._fail("the client was closed", Code.NO_ERROR)
@@ -208,4 +214,4 @@ class Http2Connection(asyncio.Protocol):
 
     def _close_if_done(self) -> None:
         if self._http.is_draining and self._failure is None and not self._http.open_streams:
-            self._fail("the server closed the connection", Code.NO_ERROR)
+            self._fail("the connection was given up for another one", Code.NO_ERROR)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from itertools import islice
+from typing import Final
 
-from ...errors import PerdureError, ProtocolViolation, SessionClosed, TransportError, TruncatedFrame
+from ...errors import (
+    PerdureError,
+    ProtocolViolation,
+    ServerDraining,
+    SessionClosed,
+    TransportError,
+    TruncatedFrame,
+)
 from ...model.batches import AppendAck, AppendInput
 from ...wire.append_input import append_input_parts
 from ...wire.s2s import Frame, FrameDecoder, join_frame
 from ...wire.s2s_messages import append_ack_of
 from ..retries import applied_tail, leaves_doubt
 from .http_requests import Call, Requests, SessionStream
+
+_log: Final = logging.getLogger("perdure.client")
 
 
 class _Batch:
@@ -35,6 +46,9 @@ class _Batch:
 class HttpAppendChannel:
     """An `AppendChannel`. While all is well no task runs for it; after a failure, one that connects and sends again.
 
+    A server that is about to stop advises to leave it (section 6.9). Then a session is opened elsewhere, while this one
+    is heard out; batches that come meanwhile wait, since only one session at a time keeps them in order.
+
     All batches that were not acknowledged are sent again, in order, as far as the retry policy allows it: the store
     applied none of them after the first that it did not acknowledge (store API, section 10.5).
     """
@@ -50,6 +64,11 @@ class HttpAppendChannel:
         """How many of them were sent in the current session, or in the one that was lost."""
         self._link: _Link | None = None
         self._recovery: asyncio.Task[None] | None = None
+        self._move: asyncio.Task[None] | None = None
+        self._next_link: _Link | None = None
+        """The session elsewhere, once it is open; it takes over when all that was sent is acknowledged."""
+        self._may_move = True
+        """Not after a move, until a frame comes without advice: where every server gives it, moving leads nowhere."""
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._failures = 0
@@ -79,7 +98,8 @@ class HttpAppendChannel:
         self._batches.append(entry)
         link = self._link
         if link is not None:
-            self._transmit(link, entry)
+            if self._move is None and self._next_link is None:
+                self._transmit(link, entry)
         elif self._recovery is None:
             self._begin_recovery(None)  # the session went while nothing was sent
         return entry.future
@@ -88,10 +108,13 @@ class HttpAppendChannel:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        recovery, self._recovery = self._recovery, None
-        if recovery is not None:
-            recovery.cancel()
-            await asyncio.wait([recovery])
+        tasks = [task for task in (self._recovery, self._move) if task is not None]
+        self._recovery = None
+        self._stay()
+        if tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         link, self._link = self._link, None
         if link is not None and link.stream is not None:
             # The end of the request is the only sign that a session is over; nobody waits for the answer's.
@@ -126,14 +149,26 @@ class HttpAppendChannel:
         self._heard_at = self._loop.time()
         if not batch.future.done():
             batch.future.set_result(ack)
+        if not frame.reconnect_advised:
+            self._may_move = True
+        elif self._may_move:
+            self._follow_advice(link)
+        if self._next_link is not None and not self._sent:
+            self._change_over(self._next_link)
 
     def on_lost(self, link: _Link, error: PerdureError | None) -> None:
         """The session is over: by an error, or because the answer ended."""
+        if link is self._next_link:
+            self._stay()
+            self._transmit_rest()
         if link is not self._link:
             return
         self._link = None
+        self._stay()
         if link.stream is not None:
             link.stream.reset()
+            if isinstance(error, ServerDraining):
+                link.stream.leave_server()
         if self._is_closed or not self._batches:
             # What is wrong, if something is, shows when the next batch needs a session.
             self._sent = 0
@@ -150,6 +185,55 @@ class HttpAppendChannel:
         else:
             self._fail(error)
 
+    # Moving to another server ---------------------------------------------------------------------
+
+    def _follow_advice(self, link: _Link) -> None:
+        moving = self._move is not None or self._next_link is not None
+        if moving or self._is_closed:
+            return
+        self._may_move = False
+        assert link.stream is not None
+        link.stream.leave_server()
+        self._move = self._requests.begin(self._open_elsewhere())
+
+    async def _open_elsewhere(self) -> None:
+        try:
+            link = await self._connected()
+        except PerdureError as exc:
+            _log.info("an append session stays with a server that advised to leave it: %s", exc)
+            self._stay()
+            self._transmit_rest()
+            return
+        self._move, self._next_link = None, link
+        if not self._sent:
+            self._change_over(link)
+
+    def _change_over(self, link: _Link) -> None:
+        """Everything that was sent is acknowledged: go on in the session elsewhere."""
+        left, self._link, self._next_link = self._link, link, None
+        if left is not None and left.stream is not None:
+            left.stream.finish()
+        self._transmit_rest()
+
+    def _stay(self) -> None:
+        """Do not move, or no longer."""
+        move, self._move = self._move, None
+        if move is not None and move is not asyncio.current_task():
+            move.cancel()
+        link, self._next_link = self._next_link, None
+        if link is not None and link.stream is not None:
+            link.stream.reset()
+
+    def _transmit_rest(self) -> None:
+        """Send what has not been sent in the current session."""
+        link = self._link
+        if link is None:
+            return
+        for batch in list(islice(self._batches, self._sent, None)):
+            self._transmit(link, batch)
+            if self._link is not link:
+                return  # lost while sending; whoever noticed began again
+
     # ----------------------------------------------------------------------------------------------
 
     def _transmit(self, link: _Link, batch: _Batch) -> None:
@@ -164,7 +248,7 @@ class HttpAppendChannel:
         """Whether the oldest batch has waited too long: since it was sent, or since the acknowledgement before it."""
         self._timer = None
         link = self._link
-        if link is None or not self._batches:
+        if link is None or not self._sent:
             return
         due = max(self._batches[0].sent_at, self._heard_at) + self._timeout
         if due <= self._loop.time():
@@ -196,10 +280,7 @@ class HttpAppendChannel:
             self._fail(exc)
             return
         self._recovery, self._link = None, link
-        for batch in list(self._batches):
-            self._transmit(link, batch)
-            if self._link is not link:
-                return  # lost again while sending; whoever noticed began again
+        self._transmit_rest()
 
     async def _connected_again(self, error: PerdureError | None) -> _Link:
         """A session, after the retries. Raises why there is none."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ...errors import PerdureError, ProtocolViolation, ReadUnwritten, SessionClosed, TransportError, TruncatedFrame
+from ...errors import (
+    PerdureError,
+    ProtocolViolation,
+    ReadUnwritten,
+    ServerDraining,
+    SessionClosed,
+    TransportError,
+    TruncatedFrame,
+)
 from ...model.batches import ReadBatch
 from ...model.positions import SeqNum
 from ...model.reads import ReadRequest
@@ -17,12 +26,18 @@ from ..read_progress import ReadProgress
 from ..waiting import Bell
 from .http_requests import Call, Requests, SessionStream
 
+_log: Final = logging.getLogger("perdure.client")
+
 LIVENESS_SECS: Final = 20.0
 """A server that is alive says something at least so often (store API, section 6.7)."""
 
 
 class HttpReadChannel:
-    """A `ReadChannel`. No task runs for it: whoever reads drives it, over lost connections too."""
+    """A `ReadChannel`. No task runs for it: whoever reads drives it, over lost connections too.
+
+    When the server advises to leave it, the next call opens a session elsewhere, and only then ends the one that it
+    has.
+    """
 
     def __init__(
         self,
@@ -40,6 +55,10 @@ class HttpReadChannel:
         self._failures = 0
         self._pending: PerdureError | None = None
         """What was lost, and is to be retried by the next call."""
+        self._is_advised = False
+        """Whether the server of the current session is about to stop."""
+        self._may_move = True
+        """Not after a move, until a batch comes without advice: where every server gives it, moving leads nowhere."""
         self._has_ended = False
         self._is_closed = False
 
@@ -49,6 +68,8 @@ class HttpReadChannel:
 
     async def next(self) -> ReadBatch | None:
         while not self._has_ended:
+            if self._is_advised:
+                await self._move()
             link = await self._connected()
             if link is None:
                 break
@@ -60,6 +81,8 @@ class HttpReadChannel:
                 if not batch.records and batch.tail is None:
                     raise ProtocolViolation("a batch with neither records nor a tail")
             except PerdureError as exc:
+                if isinstance(exc, ServerDraining) and link.stream is not None:
+                    link.stream.leave_server()
                 self._drop()
                 if self._is_closed:
                     break
@@ -71,6 +94,8 @@ class HttpReadChannel:
                 continue
             link.used(frame)
             self._failures = 0
+            self._is_advised = frame.reconnect_advised and self._may_move
+            self._may_move = self._may_move or not frame.reconnect_advised
             self._progress.received(batch, self._clock())
             return batch
         self._has_ended = True
@@ -80,6 +105,28 @@ class HttpReadChannel:
     async def aclose(self) -> None:
         self._is_closed = self._has_ended = True
         self._drop()
+
+    async def _move(self) -> None:
+        """Open a session elsewhere for what is left to read. Should that fail, the one that there is goes on."""
+        request, left = self._progress.rest(self._clock()), self._link
+        if left is not None and left.stream is not None and request is not None:
+            left.stream.leave_server()
+            link = _Link()
+            try:
+                link.stream = await self._requests.open_session(self._call(request), link)
+            except PerdureError as exc:
+                _log.info("a read session stays with a server that advised to leave it: %s", exc)
+            else:
+                self._change_over(left, link)
+        self._may_move = self._is_advised = False
+
+    def _change_over(self, left: _Link, link: _Link) -> None:
+        if self._is_closed or self._link is not left:
+            link.close()
+            return
+        self._on_interruption()
+        left.close()
+        self._link = link
 
     def _drop(self) -> None:
         link, self._link = self._link, None

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from ..._version import __version__
-from ...errors import BadRequest, PerdureError, ProtocolViolation, TransportError
+from ...errors import BadRequest, PerdureError, ProtocolViolation, ServerDraining, TransportError
 from ...wire import headers
 from ...wire.compression import Compression, compress, decompress
 from ...wire.errors_json import decode_error
@@ -148,7 +148,10 @@ class Requests:
         status, answered, body = await self._settled(call, connection, stream, listener.future)
         body = _unpacked(answered, body)
         if status >= 300:
-            raise _told(status, answered, body)
+            error = _told(status, answered, body)
+            if isinstance(error, ServerDraining):
+                connection.retire()  # it would say so again
+            raise error
         return Answer(status, answered, body)
 
     async def _settled(
@@ -182,8 +185,10 @@ class Requests:
             raise TransportError(
                 f"the session did not begin within {self.settings.request_timeout:g} s", may_have_applied=False
             ) from None
-        except BaseException:
+        except BaseException as exc:
             connection.reset(stream)
+            if isinstance(exc, ServerDraining):
+                connection.retire()
             raise
         return SessionStream(connection, stream)
 
@@ -245,6 +250,10 @@ class SessionStream:
     def reset(self) -> None:
         """Give the session up. Nothing happens when it is over."""
         self._connection.reset(self._stream)
+
+    def leave_server(self) -> None:
+        """The server is about to stop: what is asked from now on goes over another connection, to another one."""
+        self._connection.retire()
 
 
 class _Whole:
