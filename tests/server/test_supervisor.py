@@ -6,13 +6,19 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
-from perdure.server.supervisor import MAX_PAUSE_SECS, restart_pause
+from perdure.server.context import ServerSettings
+from perdure.server.limits import ServerLimits
+from perdure.server.serving import listen
+from perdure.server.supervisor import MAX_PAUSE_SECS, StartFailed, Supervisor, WorkerDeadlines, restart_pause
+from perdure.server.worker_settings import WorkerSettings
 from tests.serve_command import ServeCommand
 from tests.server.h2_peer import connected
 from tests.server.recording import STREAM, acks_and_end, batch, batches_and_end, frames, open_append, open_read
@@ -96,6 +102,46 @@ async def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
     async with ServeCommand(tmp_path / "data", *options) as server, a_request_that_never_ends(server):
         assert await server.stop() == 0
     assert any("requests still ran after 0.2 s and are cut" in line for line in server.log)
+
+
+def supervisor_of(tmp_path: Path, listener: socket.socket, drain_secs: float, **deadlines: float) -> Supervisor:
+    settings = WorkerSettings(
+        name="",
+        data=str(tmp_path / "data"),
+        listener=listener.fileno(),
+        server=ServerSettings(limits=ServerLimits(drain_secs=drain_secs)),
+    )
+    return Supervisor(listener, settings, workers=1, deadlines=WorkerDeadlines(**deadlines))
+
+
+def children() -> set[int]:
+    pid = os.getpid()
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+async def test_a_worker_that_does_not_begin_to_serve_is_given_up(tmp_path: Path) -> None:
+    before = children()
+    with listen("127.0.0.1", 0) as listener:
+        # No interpreter starts within a millisecond.
+        supervisor = supervisor_of(tmp_path, listener, drain_secs=1, start_secs=0.001)
+        with pytest.raises(StartFailed, match=r"did not begin to serve within 0\.001 s"):
+            await supervisor.run(lambda: pytest.fail("it serves"))
+    assert children() == before
+
+
+async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = children()
+    ready = asyncio.Event()
+    with listen("127.0.0.1", 0) as listener:
+        supervisor = supervisor_of(tmp_path, listener, drain_secs=0, kill_after_secs=0.1)
+        running = asyncio.create_task(supervisor.run(ready.set))
+        await ready.wait()
+        (worker,) = children() - before
+        os.kill(worker, signal.SIGSTOP)  # so it does not hear that it has to end
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 1
+    assert children() == before
+    assert f"the worker process {worker} did not end in time and is killed" in caplog.text
 
 
 async def test_no_worker_is_left_before_all_new_ones_serve(tmp_path: Path) -> None:

@@ -26,18 +26,13 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from ..errors import PerdureError
 from .scoreboard import Scorekeeper
 from .worker_settings import PRIVATE_MEMORY, Failed, WorkerSettings, decode_report, encode_line
 
 logger: Final = logging.getLogger("perdure.server.supervisor")
-
-START_SECS: Final = 60.0
-"""How long a worker may take until it serves; opening a large store after a crash takes its time."""
-
-KILL_AFTER_SECS: Final = 5.0
-"""How long after its time to drain a worker may take for the rest (see `worker`), before it is killed."""
 
 YOUNG_SECS: Final = 10.0
 """A worker that dies before it served for so long is suspected to die again."""
@@ -53,6 +48,19 @@ ROOT_TOKEN_VARIABLE: Final = "PERDURE_ROOT_TOKEN"
 
 class StartFailed(PerdureError):
     """A worker could not begin to serve; the message says why."""
+
+
+class WorkerDeadlines(Struct, frozen=True, kw_only=True):
+    """How long a worker may take for its two ends."""
+
+    start_secs: float = 60.0
+    """Until it serves; opening a large store after a crash takes its time. Then it is killed, and has failed."""
+
+    kill_after_secs: float = 5.0
+    """For the rest (see `worker`), after its time to drain. Then it is killed."""
+
+
+DEFAULT_DEADLINES: Final = WorkerDeadlines()
 
 
 def restart_pause(young_deaths: int) -> float:
@@ -93,10 +101,12 @@ class Supervisor:
         settings: WorkerSettings,
         *,
         workers: int,
+        deadlines: WorkerDeadlines = DEFAULT_DEADLINES,
         renew: Callable[[WorkerSettings], WorkerSettings] | None = None,
     ) -> None:
         self._listener = listener
         self._settings = settings
+        self._deadlines = deadlines
         self._renew = renew
         self._slots = [_Slot(number) for number in range(1, workers + 1)]
         self._processes: set[Process] = set()
@@ -164,11 +174,12 @@ class Supervisor:
             place=self._scorekeeper.reserve(slot.number, process.pid),
         )
         try:
-            async with asyncio.timeout(START_SECS):
+            async with asyncio.timeout(self._deadlines.start_secs):
                 await self._await_report(process, name, settings)
         except TimeoutError:
             await self._kill(process)
-            raise StartFailed(f"worker {name} did not begin to serve within {START_SECS:g} s") from None
+            secs = self._deadlines.start_secs
+            raise StartFailed(f"worker {name} did not begin to serve within {secs:g} s") from None
         except StartFailed:
             await self._kill(process)
             raise
@@ -279,7 +290,7 @@ class Supervisor:
         """Let a worker drain and end; tells whether it did so by itself. `how`: what it is told (see `worker`)."""
         _send(process, how)
         try:
-            async with asyncio.timeout(self._settings.server.limits.drain_secs + KILL_AFTER_SECS):
+            async with asyncio.timeout(self._settings.server.limits.drain_secs + self._deadlines.kill_after_secs):
                 status = await process.wait()
         except TimeoutError:
             logger.error("the worker process %d did not end in time and is killed", process.pid)
