@@ -1,8 +1,11 @@
-"""Batches of records without headers take a short cut when they are decoded; nobody can tell."""
+"""Batches of records without headers, and lone records, take short cuts when they are decoded; nobody can tell."""
 
+import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.errors import BadRequest
 from perdure.model.batches import ReadBatch
 from perdure.model.positions import StreamPosition
 from perdure.model.records import SequencedRecord
@@ -75,3 +78,35 @@ def test_neighbours_without_headers(
 def test_odd_but_lawful_bytes(parts: list[str]) -> None:
     data = bytes.fromhex(" ".join(parts))
     assert protobuf.decode_read_batch(data) == decoded_one_by_one(data)
+
+
+@given(st.sampled_from(["", "0a", "0a 07 08 01 10 05 22", "0a 10 08"]).map(bytes.fromhex), st.binary(max_size=24))
+def test_any_bytes_are_what_the_runtime_finds_in_them(begin: bytes, rest: bytes) -> None:
+    data = begin + rest
+    try:
+        expected = decoded_one_by_one(data)
+    except DecodeError:
+        with pytest.raises(BadRequest, match="not a ReadBatch message"):
+            protobuf.decode_read_batch(data)
+    else:
+        assert protobuf.decode_read_batch(data) == expected
+
+
+@pytest.mark.parametrize("number", ["ff " * 9 + "01", "ff " * 9 + "7f", "ff " * 10 + "01", "80 " * 100])
+def test_numbers_that_are_too_long(number: str) -> None:
+    fields = bytes.fromhex(f"08 {number} 10 05 22 01 78")
+    data = b"\x0a" + bytes([len(fields)]) + fields
+    try:
+        expected = decoded_one_by_one(data)
+    except DecodeError:
+        with pytest.raises(BadRequest, match="not a ReadBatch message"):
+            protobuf.decode_read_batch(data)
+    else:
+        assert protobuf.decode_read_batch(data) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 20_000, 1024 * 1024 - 8])
+@pytest.mark.parametrize("tail", [None, StreamPosition(8, 1_700_000_000_000)])
+def test_a_lone_record(size: int, tail: StreamPosition | None) -> None:
+    batch = ReadBatch((SequencedRecord(7, 1_700_000_000_000, bytes(size)),), tail)
+    assert protobuf.decode_read_batch(protobuf.encode_read_batch(batch)) == batch

@@ -19,12 +19,13 @@ from ..model.records import AppendRecord
 if TYPE_CHECKING:
     from ..model.records import Headers
 
-# Field number and wire type, as the `.proto` file has them: `ReadBatch.records`, then fields of `SequencedRecord`,
+# Field number and wire type, as the `.proto` file has them: fields of `ReadBatch`, then fields of `SequencedRecord`,
 # then fields of `Header`.
 RECORDS_TAG: Final = b"\x0a"
+TAIL_TAG: Final = b"\x12"
 BODY_TAG: Final = b"\x22"
-_SEQ_NUM_TAG: Final = b"\x08"
-_TIMESTAMP_TAG: Final = b"\x10"
+SEQ_NUM_TAG: Final = b"\x08"
+TIMESTAMP_TAG: Final = b"\x10"
 _HEADERS_TAG: Final = b"\x1a"
 _NAME_TAG: Final = b"\x0a"
 _VALUE_TAG: Final = b"\x12"
@@ -33,7 +34,7 @@ _SHORT_VARINTS: Final = 1 << 14
 _VARINTS: Final = tuple(
     bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7]) for number in range(_SHORT_VARINTS)
 )
-_TAG_AND_LOW_BITS: Final = tuple(_SEQ_NUM_TAG + bytes([low | 0x80]) for low in range(0x80))
+_TAG_AND_LOW_BITS: Final = tuple(SEQ_NUM_TAG + bytes([low | 0x80]) for low in range(0x80))
 """How the field of a sequence number from 128 on begins, by its lowest seven bits."""
 
 _TIMESTAMPS_AT_ONCE: Final = 64
@@ -142,7 +143,7 @@ def seq_fields(start_seq: int, count: int, *, then: bytes = b"") -> list[bytes]:
     fields: list[bytes] = []
     seq_num, end = start_seq, start_seq + count
     while seq_num < min(end, 0x80):
-        fields.append(_SEQ_NUM_TAG + _VARINTS[seq_num] + then if seq_num else then)
+        fields.append(SEQ_NUM_TAG + _VARINTS[seq_num] + then if seq_num else then)
         seq_num += 1
     while seq_num < end:
         # Neighbours differ only in the lowest seven bits, which stand first.
@@ -157,10 +158,10 @@ def seq_field(seq_num: int) -> bytes:
     """The field of one sequence number; none for 0."""
     if seq_num >= 0x80:
         return _TAG_AND_LOW_BITS[seq_num & 0x7F] + varint(seq_num >> 7)
-    return _SEQ_NUM_TAG + _VARINTS[seq_num] if seq_num else b""
+    return SEQ_NUM_TAG + _VARINTS[seq_num] if seq_num else b""
 
 
 @lru_cache(_TIMESTAMPS_AT_ONCE)
 def timestamp_field(timestamp: int) -> bytes:
     """The field of a timestamp; none for 0."""
-    return _TIMESTAMP_TAG + varint(timestamp) if timestamp else b""
+    return TIMESTAMP_TAG + varint(timestamp) if timestamp else b""

@@ -15,6 +15,7 @@ from ..model.records import AppendRecord, SequencedRecord
 from . import s2_pb2
 from .append_input import append_input_parts, lone_body
 from .block import seq_field, timestamp_field, varint, varint_bytes
+from .lone_record import lone_record
 
 if TYPE_CHECKING:
     from ..model.records import Headers
@@ -101,6 +102,13 @@ def encode_read_batch(batch: ReadBatch) -> bytes:
 
 def decode_read_batch(data: bytes) -> ReadBatch:
     """A `ReadBatch` as a peer sent it. Raises `BadRequest` with code `bad_proto`."""
+    lone = lone_record(data)
+    if lone is not None:
+        record, end = lone
+        if end == len(data):
+            return ReadBatch((record,))
+        rest = decode_read_batch(data[end:])
+        return ReadBatch((record, *rest.records), rest.tail)
     try:
         message = s2_pb2.ReadBatch.FromString(data)
     except DecodeError as exc:

@@ -25,6 +25,9 @@ _LENGTH_BYTES: Final = 3
 _HEADER_BYTES: Final = _LENGTH_BYTES + 1
 _STATUS_BYTES: Final = 2
 
+_PIECE_BYTES: Final = 1024
+"""From here on, a piece of a payload is kept as it came."""
+
 _TERMINAL: Final = 0x80
 _COMPRESSION_MASK: Final = 0x60
 _RECONNECT_ADVISED: Final = 0x10
@@ -80,7 +83,7 @@ class FrameDecoder:
     """Bytes in, in any slices; whole frames out, in order.
 
     A length that no frame may have is refused as soon as its three bytes are there, so no more than one frame is
-    ever held. Every byte is copied once into its payload, and once more if its frame came in several slices.
+    ever held. Every byte is copied once into its payload, and once more at the ends of slices.
     """
 
     def __init__(self) -> None:
@@ -88,10 +91,12 @@ class FrameDecoder:
         """What came last; from `_at` on it is not looked at yet."""
         self._at = 0
         self._flag = 0
-        self._payload: bytearray | None = None
+        self._pieces: list[bytes | bytearray] | None = None
         """The payload that is incomplete, if a frame's header has been read."""
+        self._held = 0
+        """How many bytes of that payload there are."""
         self._missing = 0
-        """How many bytes that payload still lacks."""
+        """How many it still lacks."""
         self._violation: ProtocolViolation | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -109,34 +114,33 @@ class FrameDecoder:
     @property
     def missing_bytes(self) -> int:
         """How much the frame that has begun still lacks; 0 if none has."""
-        return self._missing if self._payload is not None else 0
+        return self._missing if self._pieces is not None else 0
 
     @property
     def pending_bytes(self) -> int:
         """How large the payload of the frame that has begun will be; 0 if none has."""
-        return self._missing + len(self._payload) if self._payload is not None else 0
+        return self._missing + self._held if self._pieces is not None else 0
 
     def finish(self) -> None:
         """The input is over. Raises `TruncatedFrame` if it ended within a frame, or again what was refused."""
         if self._violation is not None:
             raise self._violation
         leftover = len(self._data) - self._at
-        if self._payload is not None:
-            leftover += _HEADER_BYTES + len(self._payload)
+        if self._pieces is not None:
+            leftover += _HEADER_BYTES + self._held
         if leftover:
             raise TruncatedFrame(leftover)
 
     def _frames(self) -> Iterator[Frame]:
-        if self._payload is not None:
+        if self._pieces is not None:
             piece = self._data[self._at : self._at + self._missing]
-            self._payload += piece
             self._at += len(piece)
-            self._missing -= len(piece)
+            self._keep(self._pieces, piece)
             if self._missing:
                 self._data, self._at = b"", 0
                 return
-            frame = Frame(self._flag, bytes(self._payload))
-            self._payload = None
+            frame = Frame(self._flag, b"".join(self._pieces))
+            self._pieces = None
             yield frame
         while len(self._data) - self._at >= _LENGTH_BYTES:
             data, at = self._data, self._at
@@ -147,14 +151,26 @@ class FrameDecoder:
             if end > len(data):
                 if at + _HEADER_BYTES <= len(data):
                     self._flag = data[at + _LENGTH_BYTES]
-                    self._payload = bytearray(data[at + _HEADER_BYTES :])
-                    self._missing = end - len(data)
+                    self._held, self._missing = 0, length - 1
                     self._at = len(data)
+                    self._pieces = []
+                    self._keep(self._pieces, data[at + _HEADER_BYTES :])
                 break
             self._at = end
             yield Frame(data[at + _LENGTH_BYTES], data[at + _HEADER_BYTES : end])
         # An idle session should not hold the slice that woke it last.
         self._data, self._at = self._data[self._at :], 0
+
+    def _keep(self, pieces: list[bytes | bytearray], piece: bytes) -> None:
+        """Add to the payload. Many small pieces are gathered: each would take more as an object than its bytes."""
+        self._held += len(piece)
+        self._missing -= len(piece)
+        if len(piece) >= _PIECE_BYTES:
+            pieces.append(piece)
+        elif pieces and isinstance(pieces[-1], bytearray):
+            pieces[-1] += piece
+        else:
+            pieces.append(bytearray(piece))
 
     def _refused(self, length: int) -> ProtocolViolation:
         self._data, self._at = b"", 0
