@@ -6,7 +6,8 @@ import asyncio
 import copy
 import json
 import pickle
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import h2.config
@@ -25,6 +26,7 @@ from perdure import (
     Basin,
     ExactMatch,
     Invalid,
+    NotFound,
     Operation,
     OperationGroupPermissions,
     Permission,
@@ -273,12 +275,11 @@ class TestUsing:
             await tokens.revoke("team/7")
 
 
-class DeafServer(asyncio.Protocol):
-    """Takes whole requests, and resets the connection instead of answering them."""
+class Peer(asyncio.Protocol):
+    """Takes whole requests and answers them as the test says: a status and a body, or by resetting the connection."""
 
-    requests = 0
-
-    def __init__(self) -> None:
+    def __init__(self, answers: list[tuple[int, bytes] | None]) -> None:
+        self._answers = answers
         self._http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -288,26 +289,56 @@ class DeafServer(asyncio.Protocol):
         transport.write(self._http.data_to_send())
 
     def data_received(self, data: bytes) -> None:
-        events = self._http.receive_data(data)
+        for event in self._http.receive_data(data):
+            if isinstance(event, h2.events.StreamEnded):
+                answer = self._answers.pop(0)
+                if answer is None:
+                    self._transport.abort()
+                    return
+                status, body = answer
+                self._http.send_headers(event.stream_id, [(":status", str(status))])
+                self._http.send_data(event.stream_id, body, end_stream=True)
         self._transport.write(self._http.data_to_send())
-        if any(isinstance(event, h2.events.StreamEnded) for event in events):
-            type(self).requests += 1
-            self._transport.abort()
 
 
-async def test_a_secret_whose_answer_was_lost_is_not_asked_for_again() -> None:
-    """A second request would be told that the id is in use, as if by somebody else."""
-
-    class Deaf(DeafServer):
-        requests = 0
-
-    server = await asyncio.get_running_loop().create_server(Deaf, HOST, 0)
+@asynccontextmanager
+async def answered(*answers: tuple[int, bytes] | None) -> AsyncIterator[tuple[S2, list[tuple[int, bytes] | None]]]:
+    """A client of a server that gives these answers, and those that are left."""
+    left = [*answers]
+    server = await asyncio.get_running_loop().create_server(lambda: Peer(left), HOST, 0)
     retries = RetryPolicy(max_attempts=3, min_delay_ms=0, max_delay_ms=0)
     async with server, S2(endpoints=f"http://{HOST}:{server.sockets[0].getsockname()[1]}", retries=retries) as s2:
-        with pytest.raises(TransportError) as caught:
-            await s2.access_tokens.issue("t", scope=READER)
-        assert caught.value.may_have_applied
-        assert Deaf.requests == 1
-        with pytest.raises(TransportError):
-            await s2.access_tokens.revoke("t")
-        assert Deaf.requests == 4
+        yield s2, left
+
+
+class TestLostAnswers:
+    async def test_a_secret_is_not_asked_for_again(self) -> None:
+        """A second request would be told that the id is in use, as if by somebody else."""
+        async with answered(None, None) as (s2, left):
+            with pytest.raises(TransportError) as caught:
+                await s2.access_tokens.issue("t", scope=READER)
+            assert caught.value.may_have_applied
+            assert len(left) == 1
+
+    async def test_unless_the_server_did_nothing(self) -> None:
+        refused = 429, b'{"code": "rate_limited", "message": "later"}'
+        async with answered(refused, (201, b'{"access_token": "secret"}')) as (s2, _):
+            assert await s2.access_tokens.issue("t", scope=READER) == "secret"
+
+    @pytest.mark.parametrize(
+        ("delete", "code"),
+        [
+            (lambda s2: s2.access_tokens.revoke("t"), "access_token_not_found"),
+            (lambda s2: s2.basins.delete("client-basin"), "basin_not_found"),
+            (lambda s2: s2.basin("client-basin").streams.delete("s"), "stream_not_found"),
+        ],
+    )
+    async def test_what_is_gone_after_a_lost_answer_was_deleted(
+        self, delete: Callable[[S2], Awaitable[None]], code: str
+    ) -> None:
+        gone = 404, json.dumps({"code": code, "message": "not found"}).encode()
+        async with answered(None, gone, gone) as (s2, left):
+            await delete(s2)
+            assert len(left) == 1
+            with pytest.raises(NotFound):
+                await delete(s2)

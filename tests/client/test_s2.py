@@ -106,6 +106,27 @@ class TestOpening:
         await settle()
         assert asyncio.all_tasks() == before
 
+    @pytest.mark.parametrize("steps", range(6))
+    async def test_a_close_that_is_cancelled_closes_all_the_same(self, store: Store, steps: int) -> None:
+        before = asyncio.all_tasks()
+        s2 = await S2(transport=LocalTransport(store.open))
+        basin = await s2.basins.ensure(NAME, create_stream_on_append=True)
+        await basin.stream("s").append([AppendRecord("x")])
+        closing = asyncio.create_task(s2.aclose())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        del closing
+
+        async def all_ended() -> bool:
+            return asyncio.all_tasks() == before
+
+        if steps:  # otherwise it had not begun
+            await eventually(all_ended)
+        await s2.aclose()
+        await eventually(all_ended)
+
     def test_its_names_are_at_the_front_door(self) -> None:
         assert perdure.S2 is S2
         assert issubclass(perdure.errors.SeqNumMismatch, perdure.PerdureError)

@@ -90,8 +90,8 @@ class AccessTokens:
         check_access_token_id(id)
         try:
             await self._transport.revoke_access_token(id)
-        except AccessTokenNotFound:
-            if not ignore_not_found:
+        except AccessTokenNotFound as exc:
+            if not (ignore_not_found or exc.in_doubt):  # in doubt: an attempt whose answer was lost has revoked it
                 raise
 
     async def list(

@@ -174,8 +174,8 @@ class Basins:
         check_basin_name(name)
         try:
             await self._transport.delete_basin(name)
-        except NotFound:
-            if not ignore_not_found:
+        except NotFound as exc:
+            if not (ignore_not_found or exc.in_doubt):  # in doubt: an attempt whose answer was lost has deleted it
                 raise
 
     async def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[BasinInfo]:
@@ -296,8 +296,8 @@ class Streams:
         check_stream_name(name)
         try:
             await self._transport.delete_stream(self._basin, name)
-        except NotFound:
-            if not ignore_not_found:
+        except NotFound as exc:
+            if not (ignore_not_found or exc.in_doubt):  # in doubt: an attempt whose answer was lost has deleted it
                 raise
 
     async def list(self, *, prefix: str = "", start_after: str = "", limit: int = MAX_PAGE_ITEMS) -> Page[StreamInfo]:
