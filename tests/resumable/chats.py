@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from perdure import S2, AppendRecord, SeqNum, Stream
 from perdure.errors import ReadUnwritten
@@ -15,6 +15,12 @@ from perdure.resumable.responses import ChatResponse
 
 BASIN = "test-chats"
 HOLDER = "session-AAAAAAAAAAA="
+Chat: TypeAlias = AiSdkChat | AnthropicChat
+CREATE: Final[dict[str, Callable[..., Chat]]] = {
+    "aisdk": aisdk.create_resumable_chat,
+    "anthropic": anthropic.create_resumable_chat,
+}
+"""How each adapter makes its chats."""
 Chunk = dict[str, Any]
 
 

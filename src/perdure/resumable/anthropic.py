@@ -21,9 +21,13 @@
     async def history(id: str):
         return await chat.history_response(f"chat-{id}")
 
-A source is what `messages.create(stream=True)` or `messages.stream()` of an SDK client gives, of an asynchronous or a
-blocking one, or server-sent events as text, or dicts; `perdure.resumable.sources` says more. The SDKs' stream decoders
-read what a replay sends. They hand out the `user_message` events as well.
+A source is what `messages.create(stream=True)` or `messages.stream()` of the SDK's client gives, or server-sent events
+as text, or dicts; `perdure.resumable.sources` says more. With the SDK's blocking client, make the source a generator
+function without `async`: a thread runs it.
+
+The SDKs' stream decoders read what a replay sends. They hand out the `user_message` events as well, which the folding
+`messages.stream()` of Python refuses in front of a message: read with `messages.create`, or from `nextSeqNum` of the
+history on.
 
 A chat id is not a credential: look whether this user may see this chat before you call any of these.
 """
