@@ -59,10 +59,17 @@ def _measures() -> list[Measure]:
             "append session, one record of 1 MiB a batch",
             bulk("a-1", appends, _LARGE, 80), "MiB/s", 1, 2, has_ceiling=True,
         ),
+        Measure(
+            "append session, one record of 1 KB a batch",
+            Job(appends, "a-small", _ONE, 8000), "records/s", 1, has_ceiling=True,
+        ),
         Measure("append session, zstd", bulk("a-zstd", appends, _TEXT, 60, packing="zstd"), "records/s", 100),
         Measure("append session, gzip", bulk("a-gzip", appends, _TEXT, 40, packing="gzip"), "records/s", 100),
-        Measure("producer, records of 1 KB", Job(Work.PRODUCE, "p", _ONE, 30_000), "records/s", 1, 2),
-        Measure("producer, records of 100 B", Job(Work.PRODUCE, "p-small", _SMALL, 40_000), "records/s", 1, 2),
+        Measure("producer, records of 1 KB", Job(Work.PRODUCE, "p", _ONE, 50_000), "records/s", 1, 2, has_ceiling=True),
+        Measure(
+            "producer, records of 100 B",
+            Job(Work.PRODUCE, "p-small", _SMALL, 80_000), "records/s", 1, 2, has_ceiling=True,
+        ),
         Measure(
             "read session catching up, 100 records of 1 KB a batch",
             bulk("r-100", reads, _KB, 100), "MiB/s", _KB.batch_bytes / MIB, 3, has_ceiling=True,

@@ -1,7 +1,8 @@
 """What the server gives to a client that costs next to nothing: the ceiling of the comparison.
 
-One frame is encoded and sent again and again, answers are counted and not decoded, over HTTP/1.1 on uvloop. Only
-pipelined appends and catching up have such a ceiling; whatever else is asked of it goes through Perdure's SDK.
+One frame is encoded and sent again and again over HTTP/2, as the SDKs send theirs, by the core of Perdure's client
+alone; what is read comes over HTTP/1.1. Answers are counted and not decoded, and the loop is uvloop. Only pipelined
+appends and catching up have such a ceiling; whatever else is asked of it goes through Perdure's SDK.
 """
 
 from __future__ import annotations
@@ -10,15 +11,51 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from perdure import S2, AppendRecord, Basin
+from perdure import S2, AppendRecord, Basin, PerdureError
+from perdure.client.http2.connection import Http2Connection
+from perdure.client.http2.fields import Fields, literals
+from perdure.wire.s2s import FrameDecoder
 
 from .raw_http import append_frame, head, records_path
 from .scenario import check
 from .sdk_client import IN_FLIGHT_BYTES, Target
 from .sdk_perdure import PerdureClient
 from .served import BASIN
-from .served_append import stream_batches
 from .served_read import drain
+
+_PRODUCED_BATCH = 1000
+_CONNECT_SECS = 5
+
+
+class _Acks:
+    """Counts the acknowledgements of one session."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._error: PerdureError | None = None
+        self._moved = asyncio.Event()
+        self._decoder = FrameDecoder()
+
+    def head(self, status: int, fields: Fields) -> None:
+        check(status == 200, f"the session was refused with {status}")
+
+    def data(self, piece: bytes) -> None:
+        self.count += sum(not frame.is_terminal for frame in self._decoder.feed(piece))
+        self._moved.set()
+
+    def end(self) -> None:
+        self._moved.set()
+
+    def lost(self, error: PerdureError) -> None:
+        self._error = error
+        self._moved.set()
+
+    async def wait_for(self, count: int) -> None:
+        while self.count < count:
+            if self._error is not None:
+                raise self._error
+            self._moved.clear()
+            await self._moved.wait()
 
 
 class RawClient(PerdureClient):
@@ -28,7 +65,29 @@ class RawClient(PerdureClient):
 
     async def append_session(self, stream: str, bodies: Sequence[bytes], batches: int) -> None:
         frame = append_frame([AppendRecord(body) for body in bodies])
-        await stream_batches(self._target, stream, frame, batches, in_flight_bytes=IN_FLIGHT_BYTES)
+        connection = await Http2Connection.connect(
+            self._target.host, self._target.port, tls=None, timeout=_CONNECT_SECS
+        )
+        fields = [
+            (b":method", b"POST"),
+            (b":path", records_path(stream).encode()),
+            (b":scheme", b"http"),
+            (b":authority", b"bench"),
+            (b"s2-basin", BASIN.encode()),
+            (b"content-type", b"s2s/proto"),
+        ]
+        acks = _Acks()
+        request = connection.open(literals(fields), acks, end=False)
+        most = IN_FLIGHT_BYTES // sum(len(body) + 8 for body in bodies)
+        for sent in range(batches):
+            await acks.wait_for(sent + 1 - most)
+            connection.send(request, frame)
+        await acks.wait_for(batches)
+        await connection.aclose()
+
+    async def produce(self, stream: str, body: bytes, records: int) -> None:
+        """The batches that a producer makes of them, without gathering."""
+        await self.append_session(stream, [body] * _PRODUCED_BATCH, records // _PRODUCED_BATCH)
 
     async def catch_up(self, stream: str, records: int, body_bytes: int) -> None:
         request = head("GET", records_path(stream, "seq_num=0&wait=0"), [("content-type", "s2s/proto")])

@@ -14,7 +14,7 @@ from .measure import Rates, Samples
 from .payload import KIB, LARGEST_BODY, MIB, numbered
 from .raw_http import Frames, Repeating, append_frame, head, records_path, unary_append
 from .scenario import Limit, Row, Run, alone, at_least, at_most, check
-from .served import Address, Served, served
+from .served import Served, served
 
 CONNECTIONS = 64
 IN_FLIGHT_BYTES = 8 * MIB
@@ -80,7 +80,7 @@ class AppendSession:
         self.frames: Frames
 
     @classmethod
-    async def open(cls, server: Address, stream: str) -> AppendSession:
+    async def open(cls, server: Served, stream: str) -> AppendSession:
         session = cls()
         loop = asyncio.get_running_loop()
         _, session.frames = await loop.create_connection(
@@ -112,11 +112,9 @@ class AppendSession:
         self.frames.close()
 
 
-async def stream_batches(
-    server: Address, stream: str, frame: bytes, batches: int, *, in_flight_bytes: int = IN_FLIGHT_BYTES
-) -> float:
+async def stream_batches(server: Served, stream: str, frame: bytes, batches: int) -> float:
     """Seconds for so many equal batches on one session, with a bounded number of bytes in flight."""
-    window = max(2, in_flight_bytes // len(frame))
+    window = max(2, IN_FLIGHT_BYTES // len(frame))
     session = await AppendSession.open(server, stream)
     started = time.perf_counter()
     for sent in range(batches):

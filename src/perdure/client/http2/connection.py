@@ -15,6 +15,9 @@ from .stream import Http2Stream, Listener
 _WRITE_BYTES: Final = 256 * 1024
 """How much goes to the socket's buffer at a time; what does not fit waits in its streams, where it can be given up."""
 
+_GATHERED_BYTES: Final = 64 * 1024
+"""So much of bodies goes at once; less waits for what the other tasks that are ready have to send."""
+
 _CLOSE_SECS: Final = 1.0
 """How long a farewell may take."""
 
@@ -30,10 +33,15 @@ class Http2Connection(asyncio.Protocol):
         self._paused = False
         self._pumping = False
         self._receiving = False
+        self._gathering = False
+        """Whether something was sent in this round of the event loop; `_gathered` comes with the next."""
+        self._unsent = 0
+        """Bytes of bodies that wait for that."""
         self._failure: str | None = None
         self._last_resort: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
     async def connect(cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> Http2Connection:
@@ -97,13 +105,13 @@ class Http2Connection(asyncio.Protocol):
             self._http.send(stream, body or b"", end=end)
         elif body is not None:
             self._http.send(stream, end=True)
-        self._pump()
+        self._pump_or_gather(len(body or b""))
         return stream
 
     def send(self, stream: Http2Stream, data: bytes = b"", *, end: bool = False) -> None:
         """Send a piece of a body as far as flow control lets it, the rest later. Never waits."""
         self._http.send(stream, data, end=end)
-        self._pump()
+        self._pump_or_gather(len(data))
 
     def read(self, stream: Http2Stream, size: int) -> None:
         """So many bytes of the answer were used up."""
@@ -181,6 +189,25 @@ class Http2Connection(asyncio.Protocol):
 
     # ----------------------------------------------------------------------------------------------
 
+    def _pump_or_gather(self, size: int) -> None:
+        """Send the first thing in a round of the event loop at once, and what else comes in the same round together.
+
+        Many small batches or requests take few writes then, and batches few frames; one alone loses no time.
+        """
+        self._unsent += size
+        if not self._gathering:
+            self._gathering = True
+            self._loop.call_soon(self._gathered)
+        elif self._unsent < _GATHERED_BYTES:
+            return
+        self._unsent = 0
+        self._pump()
+
+    def _gathered(self) -> None:
+        self._gathering = False
+        self._unsent = 0
+        self._pump()
+
     def _pump(self) -> None:
         """Send what can be sent; control frames even while the socket is slow, bodies only while it is not."""
         transport = self._transport
@@ -210,7 +237,7 @@ class Http2Connection(asyncio.Protocol):
         if transport is not None and not transport.is_closing():
             transport.close()
             # A peer that reads nothing, or does not end TLS, would hold the socket for long.
-            self._last_resort = asyncio.get_running_loop().call_later(_CLOSE_SECS, transport.abort)
+            self._last_resort = self._loop.call_later(_CLOSE_SECS, transport.abort)
 
     def _close_if_done(self) -> None:
         if self._http.is_draining and self._failure is None and not self._http.open_streams:

@@ -122,31 +122,29 @@ class Http2Protocol:
         return bool(waiting) and stalled < len(waiting)
 
     def _move(self, stream: Http2Stream, limit: int) -> int:
-        queue, out, moved = stream.outgoing, self.output, 0
+        """As much of one stream as may go, in frames as long as may be: each costs the server as much as a batch."""
+        queue, moved = stream.outgoing, 0
         assert queue is not None
         while queue:
-            piece = queue[0]
-            is_end = stream.sent_all and (len(queue) == 1 or (len(queue) == 2 and not queue[1]))
-            if not piece and not is_end:
-                queue.popleft()
-                continue
-            size = min(len(piece), stream.sendable, self._sendable, self._peer_frame_bytes, limit - moved)
-            if size <= 0 and piece:
+            room = min(stream.sendable, self._sendable, self._peer_frame_bytes, limit - moved)
+            pieces: list[memoryview] = []
+            size = 0
+            while queue and (size < room or not queue[0]):
+                piece = queue.popleft()
+                if len(piece) > room - size:
+                    queue.appendleft(piece[room - size :])
+                    piece = piece[: room - size]
+                size += len(piece)
+                pieces.append(piece)
+            ends = stream.sent_all and not queue
+            if not size and not ends:
                 break
-            ends = is_end and size == len(piece)
-            out.append(frames.frame_head(size, Kind.DATA, frames.END_STREAM if ends else 0, stream.id))
+            self.output.append(frames.frame_head(size, Kind.DATA, frames.END_STREAM if ends else 0, stream.id))
+            self.output += pieces  # type: ignore[arg-type]  # joined like bytes
             stream.sent_some = True
-            if size == len(piece):
-                out.append(piece)  # type: ignore[arg-type]  # joined like bytes
-                queue.popleft()
-            else:
-                out.append(piece[:size])  # type: ignore[arg-type]
-                queue[0] = piece[size:]
             stream.sendable -= size
             self._sendable -= size
             moved += size
-            if ends:
-                queue.clear()
         return moved
 
     def read(self, stream: Http2Stream, size: int) -> None:
