@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 
 from tests.client.http_server import HOST
 
 _READ_BYTES = 16 * 1024
+_SOON_SECS = 0.02
 
 
 class Fate(Enum):
@@ -19,17 +20,23 @@ class Fate(Enum):
     CUT = "both ends are reset"
     CLOSE = "the client sees a clean end, in the middle of whatever it was"
     SWALLOW = "what the server says is lost from there on, and soon after the connection is reset"
-    HALF_CLOSE = "the server sees the end of the client's input"
+    HALF_CLOSE = "the server sees the end of the client's input, and soon after the connection is reset"
     DELAY = "everything is late, and it lives on"
+    STALL = "nothing comes or goes any more, and nobody is told"
+
+
+BRISK = tuple(fate for fate in Fate if fate is not Fate.STALL)
+"""Those that a client notices at once; for reads, which wait long before they take silence for a failure."""
 
 
 class CuttingProxy:
     """Forwards to a port; while `mischief` is on, each connection meets its fate after some bytes."""
 
-    def __init__(self, port: int, seed: int, *, most_bytes: int) -> None:
+    def __init__(self, port: int, seed: int, fates: Sequence[Fate]) -> None:
         self._target = port
         self._random = random.Random(seed)
-        self._most = most_bytes
+        self._fates = fates
+        self._most = self._random.choice((3_000, 30_000, 300_000))
         self._tasks: set[asyncio.Task[None]] = set()
         self.mischief: bool = True
         self.fates: list[Fate] = []
@@ -51,7 +58,7 @@ class CuttingProxy:
         except OSError:
             writer.transport.abort()
             return
-        fate = self._random.choice(list(Fate))
+        fate = self._random.choice(self._fates)
         budget = self._random.randrange(200, self._most)
         left = [budget]
         try:
@@ -75,7 +82,6 @@ class CuttingProxy:
         *,
         is_answer: bool,
     ) -> None:
-        swallowed = 0
         while data := await source.read(_READ_BYTES):
             left[0] -= len(data)
             if left[0] > 0 or not self.mischief:
@@ -84,20 +90,21 @@ class CuttingProxy:
                 continue
             if left[0] + len(data) > 0:
                 self.fates.append(fate)
+            if fate is Fate.STALL:
+                continue
             if fate is Fate.DELAY:
                 await asyncio.sleep(0.002)
                 target.write(data)
             elif fate is Fate.SWALLOW:
                 if is_answer:
-                    swallowed += 1
-                    if swallowed == 3:
-                        raise _Met
-                else:
-                    target.write(data)
+                    await asyncio.sleep(_SOON_SECS)
+                    raise _Met
+                target.write(data)
             elif fate is Fate.HALF_CLOSE and not is_answer:
                 target.write(data[: len(data) // 2])
                 target.write_eof()
-                return
+                await asyncio.sleep(_SOON_SECS)  # the server may still say what it likes
+                raise _Met
             else:
                 target.write(data[: len(data) // 2])
                 if fate is Fate.CLOSE:
@@ -117,8 +124,8 @@ class _Met(Exception):
 
 
 @asynccontextmanager
-async def cutting(port: int, seed: int, *, most_bytes: int = 300_000) -> AsyncIterator[CuttingProxy]:
-    proxy = CuttingProxy(port, seed, most_bytes=most_bytes)
+async def cutting(port: int, seed: int, fates: Sequence[Fate] = BRISK) -> AsyncIterator[CuttingProxy]:
+    proxy = CuttingProxy(port, seed, fates)
     server = await asyncio.start_server(proxy.serve, HOST, 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

@@ -18,6 +18,7 @@ class LosingProxy:
         self._target = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._stalled: set[asyncio.StreamWriter] = set()
         self._signs: tuple[bytes, ...] | None = None
         self._forwards = True
         self._is_silent = False
@@ -41,6 +42,10 @@ class LosingProxy:
         self._signs, self._is_silent = None, False
         for writer in self._writers:
             writer.transport.abort()
+
+    def stall(self) -> None:
+        """The connections that there are carry nothing any more, and nobody is told; new ones do."""
+        self._stalled |= self._writers
 
     def refuse(self) -> None:
         """`cut`, and take no connection any more."""
@@ -72,14 +77,14 @@ class LosingProxy:
             if self._signs is not None and all(sign in data for sign in self._signs):
                 self._is_silent = True
                 self.caught.set()
-            if not self._is_silent or self._forwards:
+            if writer not in self._stalled and (not self._is_silent or self._forwards):
                 writer.write(data)
                 await writer.drain()
         raise _Over
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_READ_BYTES):
-            if not self._is_silent:
+            if writer not in self._stalled and not self._is_silent:
                 writer.write(data)
                 await writer.drain()
         raise _Over

@@ -20,14 +20,15 @@ from perdure import (
 )
 from perdure.client.retries import AppendRetryPolicy, RetryPolicy
 from perdure.store.engine import Engine
-from tests.client.cutting_proxy import CuttingProxy, cutting
+from tests.client.cutting_proxy import CuttingProxy, Fate, cutting
 from tests.client.http_server import HOST, serving_engine
 from tests.store.stores import Kind, Store, opened
 
 BASIN = "broken-basin"
 PATIENT = RetryPolicy(max_attempts=50, min_delay_ms=1, max_delay_ms=20)
 WARY = RetryPolicy(max_attempts=50, min_delay_ms=1, max_delay_ms=20, appends=AppendRetryPolicy.NO_SIDE_EFFECTS)
-SEEDS = range(4)
+SEEDS = [*range(4), *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 200)]]
+"""A test that fails names its seed: run it with `-m ''`, since most are left to `make soak`."""
 BATCHES = 1000
 EACH = 3
 
@@ -63,8 +64,15 @@ async def proxy(request: pytest.FixtureRequest, port: int) -> AsyncIterator[Cutt
         yield proxy
 
 
+@pytest.fixture(params=SEEDS)
+async def stalling(request: pytest.FixtureRequest, port: int) -> AsyncIterator[CuttingProxy]:
+    """`proxy` with connections that fall silent, for what is done within the request timeout."""
+    async with cutting(port, request.param, [*Fate]) as proxy:
+        yield proxy
+
+
 def through(proxy: CuttingProxy, retries: RetryPolicy) -> S2:
-    return S2(endpoints=f"http://{HOST}:{proxy.port}", retries=retries, request_timeout=1, connection_timeout=1)
+    return S2(endpoints=f"http://{HOST}:{proxy.port}", retries=retries, request_timeout=0.5, connection_timeout=1)
 
 
 def batch(number: int) -> list[AppendRecord]:
@@ -86,10 +94,10 @@ def _applied(mismatch: SeqNumMismatch, least: int) -> int:
     return batches
 
 
-async def test_with_a_condition_every_record_is_there_once(direct: Stream, proxy: CuttingProxy) -> None:
+async def test_with_a_condition_every_record_is_there_once(direct: Stream, stalling: CuttingProxy) -> None:
     """A batch whose acknowledgement was lost meets its own records; the writer goes on after them."""
     done = 0
-    async with through(proxy, PATIENT) as s2:
+    async with through(stalling, PATIENT) as s2:
         stream = s2.basin(BASIN).stream("s")
         while done < BATCHES:
             session = stream.append_session()
@@ -101,21 +109,21 @@ async def test_with_a_condition_every_record_is_there_once(direct: Stream, proxy
             except SeqNumMismatch as exc:
                 done = _applied(exc, done)
     assert await stored(direct) == list(range(BATCHES * EACH))
-    assert proxy.fates, "nothing was tested"
+    assert stalling.fates, "nothing was tested"
 
 
-async def test_without_a_condition_there_are_only_duplicates(direct: Stream, proxy: CuttingProxy) -> None:
-    async with through(proxy, PATIENT) as s2, s2.basin(BASIN).stream("s").append_session() as session:
+async def test_without_a_condition_there_are_only_duplicates(direct: Stream, stalling: CuttingProxy) -> None:
+    async with through(stalling, PATIENT) as s2, s2.basin(BASIN).stream("s").append_session() as session:
         tickets = [await session.submit(batch(number)) for number in range(BATCHES)]
         acks = [await ticket for ticket in tickets]
     found = await stored(direct)
     for number, ack in enumerate(acks):
         assert found[ack.start.seq_num : ack.end.seq_num] == [number * EACH + index for index in range(EACH)]
     assert [ack.start.seq_num for ack in acks] == sorted(ack.start.seq_num for ack in acks)
-    assert proxy.fates
+    assert stalling.fates
 
 
-async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Stream, proxy: CuttingProxy) -> None:
+async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Stream, stalling: CuttingProxy) -> None:
     acked: list[int] = []
 
     async def write(session: AppendSession) -> None:
@@ -131,7 +139,7 @@ async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Strea
             return exc
         return None
 
-    async with through(proxy, WARY) as s2:
+    async with through(stalling, WARY) as s2:
         failure = await failure_of(s2.basin(BASIN).stream("s").append_session())
     found = await stored(direct)
     assert found == list(range(len(found))), "nothing twice"
@@ -177,8 +185,8 @@ async def test_bounded_reads_end_where_they_should(direct: Stream, proxy: Cuttin
                     assert [record.seq_num async for record in records] == list(range(min(count, 900)))
 
 
-async def test_calls_are_made_again(direct: Stream, proxy: CuttingProxy) -> None:
-    async with through(proxy, PATIENT) as s2:
+async def test_calls_are_made_again(direct: Stream, stalling: CuttingProxy) -> None:
+    async with through(stalling, PATIENT) as s2:
         stream = s2.basin(BASIN).stream("s")
         at = 0
         while at < 300:

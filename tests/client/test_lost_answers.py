@@ -184,6 +184,30 @@ class TestSession:
             await session.abandon()
 
 
+class TestDeadConnection:
+    """A connection that carries nothing any more, though nobody closed it, is not used for the next attempt."""
+
+    async def test_of_a_call(self, direct: Stream, proxy: LosingProxy) -> None:
+        async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=QUICK, request_timeout=0.3) as s2:
+            stream = s2.basin(BASIN).stream("s")
+            assert (await stream.check_tail()).seq_num == 0
+            proxy.stall()
+            assert (await stream.check_tail()).seq_num == 0
+            assert proxy.connections == 2
+
+    async def test_of_sessions(self, direct: Stream, proxy: LosingProxy) -> None:
+        async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=QUICK, request_timeout=0.3) as s2:
+            async with s2.basin(BASIN).stream("s").append_session() as session:
+                await (await session.submit(RECORDS, match_seq_num=0))
+                proxy.stall()
+                await (await session.submit(RECORDS, match_seq_num=2))
+            assert proxy.connections == 2
+            proxy.stall()
+            async with s2.basin(BASIN).stream("s").read_session(SeqNum(0), wait=0) as records:
+                assert len([record async for record in records]) == 4
+            assert proxy.connections == 3
+
+
 class TestDecision:
     @pytest.mark.parametrize(("tail", "doubt"), [(4, False), (5, False), (6, False), (7, True), (8, True)])
     def test_the_tail_decides(self, tail: int, doubt: bool) -> None:

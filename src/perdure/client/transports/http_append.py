@@ -168,7 +168,7 @@ class HttpAppendChannel:
         if link.stream is not None:
             link.stream.reset()
             if isinstance(error, ServerDraining):
-                link.stream.leave_server()
+                link.stream.leave_connection()
         if self._is_closed or not self._batches:
             # What is wrong, if something is, shows when the next batch needs a session.
             self._sent = 0
@@ -193,7 +193,7 @@ class HttpAppendChannel:
             return
         self._may_move = False
         assert link.stream is not None
-        link.stream.leave_server()
+        link.stream.leave_connection()
         self._move = self._requests.begin(self._open_elsewhere())
 
     async def _open_elsewhere(self) -> None:
@@ -252,6 +252,8 @@ class HttpAppendChannel:
             return
         due = max(self._batches[0].sent_at, self._heard_at) + self._timeout
         if due <= self._loop.time():
+            if link.stream is not None:
+                link.stream.leave_connection()  # it may be dead, and nobody said so
             self.on_lost(link, TransportError(f"no acknowledgement within {self._timeout:g} s", may_have_applied=True))
         else:
             self._timer = self._loop.call_at(due, self._look)

@@ -82,7 +82,7 @@ class HttpReadChannel:
                     raise ProtocolViolation("a batch with neither records nor a tail")
             except PerdureError as exc:
                 if isinstance(exc, ServerDraining) and link.stream is not None:
-                    link.stream.leave_server()
+                    link.stream.leave_connection()
                 self._drop()
                 if self._is_closed:
                     break
@@ -110,7 +110,7 @@ class HttpReadChannel:
         """Open a session elsewhere for what is left to read. Should that fail, the one that there is goes on."""
         request, left = self._progress.rest(self._clock()), self._link
         if left is not None and left.stream is not None and request is not None:
-            left.stream.leave_server()
+            left.stream.leave_connection()
             link = _Link()
             try:
                 link.stream = await self._requests.open_session(self._call(request), link)
@@ -188,6 +188,8 @@ class _Link:
                 async with asyncio.timeout(LIVENESS_SECS):
                     await self._changed.wait()
             except TimeoutError:
+                if self.stream is not None:
+                    self.stream.leave_connection()  # it may be dead, and nobody said so
                 raise TransportError(
                     f"the server said nothing for {LIVENESS_SECS:g} s", may_have_applied=False
                 ) from None

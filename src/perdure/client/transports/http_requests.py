@@ -166,6 +166,7 @@ class Requests:
             async with asyncio.timeout(limit):
                 return await future
         except TimeoutError:
+            connection.retire()  # it may be dead, and nobody said so
             raise TransportError(f"no answer within {limit:g} s", may_have_applied=stream.sent_some) from None
         finally:
             connection.reset(stream)  # nothing, unless the answer is not wanted any more
@@ -181,6 +182,7 @@ class Requests:
             async with asyncio.timeout(self.settings.request_timeout):
                 await listener.future
         except TimeoutError:
+            connection.retire()
             connection.reset(stream)
             raise TransportError(
                 f"the session did not begin within {self.settings.request_timeout:g} s", may_have_applied=False
@@ -251,8 +253,8 @@ class SessionStream:
         """Give the session up. Nothing happens when it is over."""
         self._connection.reset(self._stream)
 
-    def leave_server(self) -> None:
-        """The server is about to stop: what is asked from now on goes over another connection, to another one."""
+    def leave_connection(self) -> None:
+        """What is asked from now on goes over another one: the server is about to stop, or nothing comes from it."""
         self._connection.retire()
 
 
