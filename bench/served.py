@@ -6,9 +6,11 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,9 @@ from .scenario import check
 
 BASIN = "bench-served"
 STOP_SECONDS = 30
+
+_ESTABLISHED = "01"
+"""In `/proc/net/tcp`, where a connection has no inode before somebody has accepted it."""
 
 
 class Address(Protocol):
@@ -44,11 +49,37 @@ class Served:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]
 
+    def workers(self) -> list[int]:
+        """The processes that serve."""
+        below = self.pids()[1:]
+        workers = [pid for pid in below if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return workers or [self.process.pid]
+
+    @contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """Let `worker` alone accept the connections that are made in the block. All must be idle."""
+        others = [pid for pid in self.workers() if pid != worker]
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for pid in others:
+                _wait(lambda pid=pid: _stat(pid)[0] == "T")  # type: ignore[misc]  # mypy cannot type a default
+            yield
+            _wait(self._has_accepted_all)
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+
+    def _has_accepted_all(self) -> bool:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f":{self.port:04X}"
+        return all(row[9] != "0" for row in rows if row[1].endswith(ours) and row[3] == _ESTABLISHED)
+
     def cpu_seconds(self) -> float:
         """What all processes of the server have used so far."""
         ticks = 0
         for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = _stat(pid)
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -58,6 +89,18 @@ class Served:
         for pid in self.pids():
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return total
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel tells of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _wait(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while not holds():
+        check(time.monotonic() < deadline, "a worker did not do its part")
+        time.sleep(0.001)
 
 
 @contextmanager

@@ -23,13 +23,20 @@ IN_FLIGHT_BYTES = 8 * MIB
 async def _repeat(
     server: Served, stream: str, connections: int, each: int, *, shared: bool = False
 ) -> tuple[float, Samples]:
-    """Requests a second of so many connections, and their latencies; each has a stream of its own unless `shared`."""
+    """Requests a second of so many connections, and their latencies; each has a stream of its own unless `shared`.
+
+    Every worker has as many connections: left to themselves, one may accept them all, and the others are idle.
+    """
     loop = asyncio.get_running_loop()
     clients: list[Repeating] = []
-    for number in range(connections):
-        request = unary_append(stream if shared else f"{stream}-{number}", [AppendRecord(numbered(number, KIB))])
-        _, client = await loop.create_connection(partial(Repeating, request, each), server.host, server.port)
-        clients.append(client)
+    workers = server.workers()
+    for turn, worker in enumerate(workers):
+        with server.only(worker):
+            for number in range(turn, connections, len(workers)):
+                name = stream if shared else f"{stream}-{number}"
+                request = unary_append(name, [AppendRecord(numbered(number, KIB))])
+                _, client = await loop.create_connection(partial(Repeating, request, each), server.host, server.port)
+                clients.append(client)
     started = time.perf_counter()
     for client in clients:
         client.start()
