@@ -91,6 +91,7 @@ class SqliteEngine:
         self._writer = Writer(
             files.connection,
             files.turnstile,
+            files.notes,
             files.segment_writer,
             self._checkpointer,
             loop=loop,

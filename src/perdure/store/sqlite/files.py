@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import apsw
 
 from ...errors import UsageError
+from .change_notes import ChangeNotes
 from .directory import DataDirectory
 from .doorbell import Bell, BellDirectory, Ringer
 from .failures import translate, translate_os
@@ -47,7 +48,8 @@ class OpenFiles:
                 self.badge: FileLock = badge
                 self._backups = backups
                 self.turnstile: Turnstile = Turnstile(gate, turn)
-                undo.callback(self.turnstile.close)
+                self.notes: ChangeNotes = ChangeNotes(turn)
+                undo.callback(self.notes.close)
                 self.segments: SegmentDirectory = SegmentDirectory(directory.segments)
                 self.segment_writer: SegmentWriter = SegmentWriter(self.segments)
                 undo.callback(self.segment_writer.close)
@@ -98,7 +100,7 @@ class OpenFiles:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
         for lock in self._locks:
             lock.close()
-        self.turnstile.close()
+        self.notes.close()
         self.segment_writer.close()
         self.bell.close_after_fork()
         self.ringer.close()

@@ -1,6 +1,6 @@
 """One commit group: the appends and changes that share a transaction, decided inside it.
 
-`StateCache` remembers what earlier transactions left, for as long as no other process has written.
+`StateCache` remembers what earlier transactions left, until another process has written to the same stream.
 `Group` sequences batches against it, collects blocks and states, and writes them in few statements:
 each statement hands the GIL over twice, which under load costs more than SQLite itself.
 
@@ -11,7 +11,7 @@ it, clears the cache.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, cast
 
 import apsw
@@ -91,17 +91,20 @@ def load_known(connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> d
 
 
 class StateCache:
-    """The streams that the writer knows; dropped whole when another process has written."""
+    """The streams that the writer knows, and nobody else has changed since."""
 
     MAX_STREAMS: Final = 100_000
 
     def __init__(self) -> None:
         self._known: dict[StreamId, Known] = {}
 
-    def begin(self, *, unchanged: bool) -> None:
-        """Forget everything unless what is remembered is `unchanged` since: nobody else wrote to the database."""
-        if not unchanged or len(self._known) > self.MAX_STREAMS:
+    def begin(self, changed: Collection[StreamId] | None) -> None:
+        """Forget the streams that others have `changed`; None: any of them."""
+        if changed is None or len(self._known) > self.MAX_STREAMS:
             self._known.clear()
+        else:
+            for stream_id in changed:
+                self._known.pop(stream_id, None)
 
     def get(self, connection: apsw.Connection, stream_id: StreamId) -> Known | None:
         if stream_id not in self._known:
@@ -109,7 +112,7 @@ class StateCache:
         return self._known.get(stream_id)
 
     def prepare(self, connection: apsw.Connection, stream_ids: Iterable[StreamId]) -> None:
-        """Load what is missing of these streams at once; after another process has written, that is all of them."""
+        """Load what is missing of these streams at once; all of them when many have been forgotten."""
         missing = [stream_id for stream_id in stream_ids if stream_id not in self._known]
         if len(missing) > 1:
             self._known.update(load_known(connection, missing))
@@ -151,6 +154,7 @@ class Group:
         """Whether there is something for the sweeper to do now."""
         self.resized: set[StreamId] = set()
         """Streams that hold more or less than before, and maybe some that were undone."""
+        self._otherwise_changed: set[StreamId] = set()
         self.unneeded_segments: list[str] = []
         """Segments to delete once this is committed."""
 
@@ -182,6 +186,16 @@ class Group:
         self.deleted.append(stream_id)
         self.flush()
         self._cache.forget(stream_id)
+
+    def note_change(self, stream_id: StreamId) -> None:
+        """A job changed this stream's rows by itself: what any writer remembers of it is stale."""
+        self._otherwise_changed.add(stream_id)
+        self._cache.forget(stream_id)
+
+    @property
+    def changed(self) -> set[StreamId]:
+        """The streams of which something has changed, and maybe some where it was undone."""
+        return self.resized | self._otherwise_changed
 
     def _sweep_now(self, stream_id: StreamId, known: Known) -> None:
         self._due[stream_id] = known.sweep_due_ms = 0

@@ -16,7 +16,6 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 from typing import Final
 
 # Taking a free lock is a matter of a microsecond. `fcntl.flock` gives up the GIL for it, and under load
@@ -59,12 +58,13 @@ class FileLock:
     def map(self, size: int) -> mmap.mmap:
         """The first `size` bytes of the file, as memory that all processes share; zero until somebody writes there.
 
-        It has an open file of its own: as long as anything keeps the open file of a lock, the lock may be held.
+        It has an open file of its own: as long as anything keeps the open file of a lock, the lock may be held. The
+        disk has room for all of it, or this raises: a page that finds none when it is written to kills the process.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
+                os.posix_fallocate(fd, 0, size)
             return mmap.mmap(fd, size)
         finally:
             os.close(fd)
@@ -80,19 +80,11 @@ class FileLock:
 
 
 class Turnstile:
-    """Lets one writer of all processes through at a time, in turn, and tells it whether others changed anything.
-
-    For that, the file of the turn holds a count of announced changes, which all processes have in their memory. It
-    goes up before a change is begun, so that whoever dies in the middle is not overlooked.
-    """
-
-    _COUNT: Final = struct.Struct("=Q")
+    """Lets one writer of all processes through at a time, in turn."""
 
     def __init__(self, gate: FileLock, turn: FileLock) -> None:
         self._gate = gate
         self._turn = turn
-        self._shared = turn.map(self._COUNT.size)
-        self._announced: int | None = None
 
     def enter(self) -> None:
         """Wait for the turn, as long as those before it live."""
@@ -102,17 +94,5 @@ class Turnstile:
         finally:
             self._gate.release()
 
-    def announce(self) -> bool:
-        """Inside: say that a change begins. Tells whether the change before it was announced here, too."""
-        (count,) = self._COUNT.unpack_from(self._shared)
-        own: bool = count == self._announced
-        self._announced = count + 1
-        self._COUNT.pack_into(self._shared, 0, self._announced)
-        return own
-
     def leave(self) -> None:
         self._turn.release()
-
-    def close(self) -> None:
-        """Let go of the memory; the locks are their owner's to close. Idempotent."""
-        self._shared.close()

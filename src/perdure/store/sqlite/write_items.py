@@ -12,7 +12,7 @@ from ...model.batches import AppendAck, AppendInput
 from ..catalogue import StreamId
 from ..engine import Lane
 from ..sequencing import Block
-from .group import Group, StateCache
+from .group import Group
 from .segments import SegmentDirectory
 
 T = TypeVar("T")
@@ -49,18 +49,15 @@ class Stop:
 class WriteContext:
     """What a job may use: the connection inside the transaction, the group, and the time."""
 
-    def __init__(
-        self, connection: apsw.Connection, group: Group, cache: StateCache, segments: SegmentDirectory, now_ms: int
-    ) -> None:
+    def __init__(self, connection: apsw.Connection, group: Group, segments: SegmentDirectory, now_ms: int) -> None:
         self.connection: apsw.Connection = connection
         self.segments: SegmentDirectory = segments
         self.group: Group = group
         self.now_ms: int = now_ms
-        self._cache = cache
 
     def forget(self, stream_id: StreamId) -> None:
-        """The job changed this stream's rows by itself: what the writer remembers of it is stale."""
-        self._cache.forget(stream_id)
+        """The job changed this stream's rows by itself: what writers remember of it is stale."""
+        self.group.note_change(stream_id)
 
 
 Item: TypeAlias = "Append | Job[object]"

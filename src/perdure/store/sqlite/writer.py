@@ -24,6 +24,7 @@ from ..catalogue import StreamId
 from ..engine import Lane
 from ..sequencing import Block
 from .backlog import Backlog
+from .change_notes import ChangeNotes
 from .checkpoint import Checkpointer
 from .failures import is_fatal, translate, translate_os
 from .group import Group, StateCache
@@ -54,6 +55,7 @@ class Writer:
         self,
         connection: apsw.Connection,
         turnstile: Turnstile,
+        notes: ChangeNotes,
         segments: SegmentWriter,
         checkpointer: Checkpointer,
         *,
@@ -65,6 +67,7 @@ class Writer:
     ) -> None:
         self._connection = connection
         self._turnstile = turnstile
+        self._notes = notes
         self._segments = segments
         self._checkpointer = checkpointer
         self._loop = loop
@@ -249,7 +252,7 @@ class Writer:
 
     def _transact(self, items: list[Item], group: Group) -> Committed:
         connection = self._connection
-        self._cache.begin(unchanged=self._turnstile.announce())
+        self._cache.begin(self._notes.read())
         if not all(isinstance(item, Append) for item in items):
             connection.execute("BEGIN IMMEDIATE")
         self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, Append)})
@@ -273,12 +276,14 @@ class Writer:
             outcomes.append((item.future, outcome))  # type: ignore[arg-type]  # invariant
         if group.is_one_insert and not connection.in_transaction:
             group.sync()
+            self._notes.note(group.changed)
             group.insert_alone()
         else:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
             group.flush()
             group.sync()
+            self._notes.note(group.changed)
             connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
@@ -299,9 +304,7 @@ class Writer:
         mark = group.mark()
         self._connection.execute("SAVEPOINT job")
         try:
-            outcome = job.run(
-                WriteContext(self._connection, group, self._cache, self._segments.directory, self._now_ms())
-            )
+            outcome = job.run(WriteContext(self._connection, group, self._segments.directory, self._now_ms()))
             group.flush()
         except apsw.Error:
             raise

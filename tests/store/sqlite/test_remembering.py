@@ -1,84 +1,19 @@
-"""A writer learns from the turnstile whether somebody else may have changed what it remembers."""
+"""What a writer remembers of streams is as good as what the tables say, whoever wrote last."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from perdure.errors import FencingTokenMismatch, Invalid
 from perdure.model.configs import StreamConfig, TimestampingConfig, TimestampingMode
 from perdure.model.records import AppendRecord
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.sqlite.group import MAX_ROWS
-from perdure.store.sqlite.locks import FileLock, Turnstile
 from tests.store.making import batch, commands, configure, make_stream
 from tests.store.sqlite.rows import block_sizes, stored_bytes
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-def turnstile(path: Path, stack: ExitStack) -> Turnstile:
-    """As one process has it."""
-    gate, turn = FileLock(path / "gate.lock"), FileLock(path / "turn.lock")
-    made = Turnstile(gate, turn)
-    for closing in (gate.close, turn.close, made.close):
-        stack.callback(closing)
-    return made
-
-
-def change(turnstile: Turnstile) -> bool:
-    turnstile.enter()
-    try:
-        return turnstile.announce()
-    finally:
-        turnstile.leave()
-
-
-@settings(max_examples=30)
-@given(turns=st.lists(st.integers(0, 2), max_size=12))
-def test_a_change_was_the_last_only_of_who_made_it(turns: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    path, last = tmp_path_factory.mktemp("turns"), None
-    with ExitStack() as stack:
-        turnstiles = [turnstile(path, stack) for _ in range(3)]
-        for number in turns:
-            assert change(turnstiles[number]) is (last == number)
-            last = number
-
-
-def test_who_comes_newly_knows_of_nothing(tmp_path: Path, stack: ExitStack) -> None:
-    assert not change(turnstile(tmp_path, stack))
-    assert not change(turnstile(tmp_path, stack))
-
-
-def test_who_dies_in_the_middle_of_a_change_is_not_overlooked(tmp_path: Path, stack: ExitStack) -> None:
-    first, second = turnstile(tmp_path, stack), turnstile(tmp_path, stack)
-    change(first)
-    second.enter()
-    second.announce()
-    second.leave()  # as the kernel does it for who dies
-    assert not change(first)
-    assert change(first)
-
-
-def test_the_memory_of_the_count_does_not_hold_the_lock(tmp_path: Path, stack: ExitStack) -> None:
-    turn = FileLock(tmp_path / "turn.lock")
-    shared = turn.map(8)
-    assert turn.try_acquire()
-    turn.close()
-    other = FileLock(tmp_path / "turn.lock")
-    stack.callback(other.close)
-    assert other.try_acquire()
-    shared.close()
 
 
 async def test_what_another_process_changes_counts_at_once(tmp_path: Path) -> None:
