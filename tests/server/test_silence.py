@@ -11,11 +11,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from perdure.server.context import ServerSettings
-from perdure.server.delivering import PIECE_BYTES, pieces
 from perdure.server.limits import ServerLimits
 from perdure.wire.sse import SseEvent, SseParser
 from tests.server.h2_peer import WINDOW_BYTES, H2Peer, H2Stream, connected
@@ -192,22 +189,3 @@ async def test_a_reader_that_was_slow_gets_everything_from_the_store(tmp_path: P
         writer.close()
     assert taken.endswith(b"0\r\n\r\n")
     assert [taken.count(b"%d x" % number) for number in range(10, 40)] == [1] * 30
-
-
-_sizes = st.builds(lambda whole, more: max(whole * PIECE_BYTES + more, 0), st.integers(0, 2), st.integers(-2, 2))
-
-
-@given(st.lists(_sizes, min_size=1, max_size=4))
-def test_what_is_large_is_sent_in_pieces(sizes: list[int]) -> None:
-    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
-    found = list(pieces(parts))
-    assert b"".join(found) == b"".join(parts)
-    assert all(len(piece) == PIECE_BYTES for piece in found[:-1])
-    assert len(found[-1]) <= PIECE_BYTES
-    assert found[-1] or not any(parts)
-
-
-def test_what_is_one_small_part_is_sent_as_it_is() -> None:
-    part = b"a frame for many followers"
-    (found,) = pieces((part,))
-    assert found is part

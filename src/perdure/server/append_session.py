@@ -24,8 +24,8 @@ from ..wire.s2s import FrameDecoder, encode_frame
 from ..wire.s2s_messages import append_input_of
 from .asgi import Receive, Send
 from .context import Context
-from .delivering import PIECE_BYTES
 from .limits import SMALL_FRAME_BYTES, ServerLimits
+from .pieces import PIECE_BYTES
 from .request import Request
 from .response import Channel
 from .served_store import ServedAppender

@@ -7,45 +7,18 @@ the client to go away. Closing the read wakes the first, so nothing has to be ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from ..errors import ServerDraining
 from ..store.reading import Delivery
 from ..wire import headers
 from .asgi import Receive, Send
 from .patience import PatienceClock
+from .pieces import PieceSize, pieces
 from .response import Channel
 from .served_store import ServedReadSession
 from .sessions import Slot
-
-PIECE_BYTES: Final = 256 * 1024
-"""What is sent at a time: the time that a client has is for each piece, so one that is slow takes something in it.
-
-A whole batch of a megabyte takes a client on a poor line longer than it takes another one to be given up. A piece is
-also copied while it is still in the processor's cache; granian queues about nine of them.
-"""
-
-
-def pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """`parts` one after the other, in the pieces in which they are sent, at least one.
-
-    Each is made when it is its turn, so what is copied is never more than a piece; what is one small part is not.
-    """
-    if len(parts) == 1 and len(parts[0]) <= PIECE_BYTES:
-        yield parts[0]
-        return
-    gathered: list[bytes | memoryview] = []
-    room = PIECE_BYTES
-    for part in parts:
-        rest = memoryview(part)
-        while len(rest) > room:
-            gathered.append(rest[:room])
-            yield b"".join(gathered)
-            gathered, rest, room = [], rest[room:], PIECE_BYTES
-        gathered.append(rest)
-        room -= len(rest)
-    yield b"".join(gathered)
 
 
 class ReadForm(Protocol):
@@ -117,10 +90,15 @@ class DeliveringSession:
 
     async def _deliver(self, channel: Channel) -> bytes:
         """Send every step of the read, and give what is to be sent last."""
+        loop, size = asyncio.get_running_loop(), PieceSize()
         try:
             while (delivery := await self._read.next()) is not None:
-                for piece in pieces(self._form.encode(delivery)):
+                parts = self._form.encode(delivery)
+                del delivery  # a client that takes nothing holds up what is to be sent, and no more than that
+                for piece in pieces(parts, size):
+                    begun = loop.time()
                     await self._send_body(channel.send, piece)
+                    size.sent(len(piece), loop.time() - begun)
                 if self._gone:
                     return b""
         except TimeoutError:

@@ -15,8 +15,9 @@ from ..wire.media import session_coding
 from ..wire.protobuf import encode_records, encode_tail
 from ..wire.s2s import MAX_PAYLOAD_BYTES, encode_frame, frame_header, with_advice
 from .context import Context
-from .delivering import PIECE_BYTES, DeliveringSession
+from .delivering import DeliveringSession
 from .live_forms import LiveForm, LiveForms
+from .pieces import PIECE_BYTES
 from .request import Request
 from .sessions import SessionKind
 
