@@ -1,6 +1,6 @@
 """Anthropic streams for tests: scripted ones, and any message cut into any events."""
 
-from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -84,11 +84,11 @@ def bodies(*events: JsonObject) -> list[str]:
 
 # --- any message, and any way to stream it ---
 
-_text = st.text(max_size=40)
+_text = st.text(max_size=20)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
-    max_leaves=6,
+    max_leaves=3,
 )
 _citation = st.fixed_dictionaries({"type": st.just("char_location"), "cited_text": _text, "document_index": st.just(0)})
 _tool_name = st.sampled_from(["tool_use", "server_tool_use", "mcp_tool_use"])
@@ -113,7 +113,7 @@ MESSAGES = st.builds(
             "usage": {"input_tokens": 25, "output_tokens": tokens, "server_tool_use": None},
         }
     ),
-    st.lists(BLOCKS, max_size=4),
+    st.lists(BLOCKS, max_size=3),
     st.sampled_from(["end_turn", "tool_use", "max_tokens"]),
     st.integers(0, 1000),
 )
@@ -123,14 +123,16 @@ MESSAGES = st.builds(
 def streamed(draw: st.DrawFn, messages: st.SearchStrategy[Event] = MESSAGES) -> tuple[Event, list[Event]]:
     """A message, and the events of one way to stream it: cut anywhere, blocks interleaved, noise between them."""
     message = draw(messages)
-    queues = [_events_of(draw, index, block) for index, block in enumerate(message["content"])]
+    dice = Random(draw(st.integers(0, 2**32)))  # many small draws of Hypothesis's own take too long
+    queues = [_events_of(dice, index, block) for index, block in enumerate(message["content"])]
     middle: list[Event] = []
     while pending := [queue for queue in queues if queue]:
-        middle.append(draw(st.sampled_from(pending)).pop(0))
-        if draw(st.integers(0, 9)) == 0:
-            middle.append(draw(_noise))
-    start = dict(message) | {
-        "content": draw(st.just([]) | st.lists(BLOCKS, max_size=1)),  # SDKs fold into the object they handed out
+        middle.append(dice.choice(pending).pop(0))
+        if dice.random() < 0.1:
+            middle.append(dice.choice(_NOISE))
+    start = message | {
+        # SDKs fold into the object that they have handed out.
+        "content": dice.choice([[], message["content"]]),
         "stop_reason": None,
         "usage": {"input_tokens": 25, "output_tokens": 1, "server_tool_use": None},
     }
@@ -138,47 +140,45 @@ def streamed(draw: st.DrawFn, messages: st.SearchStrategy[Event] = MESSAGES) -> 
     return message, [{"type": "message_start", "message": start}, *middle, ending, MESSAGE_STOP]
 
 
-_noise = st.sampled_from(
-    [
-        {"type": "ping"},
-        {"type": "text", "text": "x", "snapshot": "x"},
-        text_delta("nobody's", index=99),
-        delta(99, "input_json_delta", partial_json="{"),
-        block_stop(99),
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "some_future_delta", "text": "x"}},
-        {"type": "content_block_delta", "index": None, "delta": None},
-        {"type": "some_future_event"},
-    ]
-)
+_NOISE: list[Event] = [
+    {"type": "ping"},
+    {"type": "text", "text": "x", "snapshot": "x"},
+    text_delta("nobody's", index=99),
+    delta(99, "input_json_delta", partial_json="{"),
+    block_stop(99),
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "some_future_delta", "text": "x"}},
+    {"type": "content_block_delta", "index": None, "delta": None},
+    {"type": "some_future_event"},
+]
 
 
-def _pieces(draw: st.DrawFn, text: str) -> Sequence[str]:
+def _pieces(dice: Random, text: str) -> list[str]:
     """`text` cut anywhere, with empty pieces too."""
-    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    cuts = sorted(dice.randint(0, len(text)) for _ in range(dice.randint(0, 4)))
     return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-def _events_of(draw: st.DrawFn, index: int, block: Event) -> list[Event]:
+def _events_of(dice: Random, index: int, block: Event) -> list[Event]:
     events: list[Event]
     match block:
         case {"type": "text", "text": text}:
-            begun = draw(st.integers(0, len(text)))  # the start may bring the first piece
+            begun = dice.randint(0, len(text))  # the start may bring the first piece
             start = {"type": "text", "text": text[:begun]}
             if "citations" in block:
                 start["citations"] = None
-            events = [text_delta(piece, index) for piece in _pieces(draw, text[begun:])]
+            events = [text_delta(piece, index) for piece in _pieces(dice, text[begun:])]
             events += [delta(index, "citations_delta", citation=citation) for citation in block.get("citations", ())]
         case {"type": "thinking", "thinking": thinking}:
             start = {"type": "thinking", "thinking": "", "signature": ""}
-            events = [delta(index, "thinking_delta", thinking=piece) for piece in _pieces(draw, thinking)]
+            events = [delta(index, "thinking_delta", thinking=piece) for piece in _pieces(dice, thinking)]
             events.append(delta(index, "signature_delta", signature=block["signature"]))
         case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": value}:
             start = block | {"input": {}}
-            text = encode_body(value).decode() if value or draw(st.booleans()) else ""
-            events = [delta(index, "input_json_delta", partial_json=piece) for piece in _pieces(draw, text)]
+            text = encode_body(value).decode() if value or dice.random() < 0.5 else ""
+            events = [delta(index, "input_json_delta", partial_json=piece) for piece in _pieces(dice, text)]
         case _:
             start, events = block, []
     stop = block_stop(index)
-    if draw(st.booleans()):
+    if dice.random() < 0.5:
         stop["content_block"] = {"type": "text", "text": "a snapshot that an SDK added"}
     return [block_start(index, **start), *events, stop]

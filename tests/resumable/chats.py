@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from perdure import S2, AppendRecord, SeqNum, Stream
 from perdure.errors import ReadUnwritten
@@ -21,6 +21,22 @@ CREATE: Final[dict[str, Callable[..., Chat]]] = {
     "anthropic": anthropic.create_resumable_chat,
 }
 """How each adapter makes its chats."""
+ERROR_BODIES: Final = {
+    "aisdk": '{"type":"error","errorText":"An error occurred."}',
+    "anthropic": '{"type":"error","error":{"type":"api_error","message":"An error occurred."}}',
+}
+"""What each adapter tells readers of a failed source."""
+
+STOP_BODIES: Final = {"aisdk": '{"type":"abort"}', "anthropic": '{"type":"message_stop"}'}
+"""The last record of a generation that was stopped."""
+
+
+class NewChat(Protocol):
+    """Makes a chat object with these options that is ready."""
+
+    async def __call__(self, **options: Any) -> Chat: ...
+
+
 Chunk = dict[str, Any]
 
 
@@ -43,18 +59,21 @@ def user(message_id: str = "u1", content: str = "hi") -> Chunk:
     return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": content}]}
 
 
-async def chat_on(s2: S2, **options: Any) -> AiSdkChat:
+async def chat_of(adapter: str, s2: S2, **options: Any) -> Chat:
     """A chat object that is ready, in session mode unless told otherwise."""
-    chat = aisdk.create_resumable_chat(s2=s2, basin=BASIN, **{"mode": "session", **options})
+    chat = CREATE[adapter](s2=s2, basin=BASIN, **{"mode": "session", **options})
     await chat.__aenter__()
     return chat
+
+
+async def chat_on(s2: S2, **options: Any) -> AiSdkChat:
+    """The same for the AI SDK."""
+    return cast("AiSdkChat", await chat_of("aisdk", s2, **options))
 
 
 async def anthropic_chat_on(s2: S2, **options: Any) -> AnthropicChat:
     """The same for Anthropic."""
-    chat = anthropic.create_resumable_chat(s2=s2, basin=BASIN, **{"mode": "session", **options})
-    await chat.__aenter__()
-    return chat
+    return cast("AnthropicChat", await chat_of("anthropic", s2, **options))
 
 
 class Source:

@@ -234,7 +234,7 @@ ENTRIES = st.one_of(
     streamed().map(lambda case: case[1]),
     streamed().flatmap(lambda case: st.integers(1, len(case[1])).map(lambda count: case[1][:count])),
 )
-LOGS = st.lists(ENTRIES, max_size=8).map(lambda parts: [entry for part in parts for entry in part])
+LOGS = st.lists(ENTRIES, max_size=6).map(lambda parts: [entry for part in parts for entry in part])
 
 
 def model(log: Sequence[Entry]) -> Any:

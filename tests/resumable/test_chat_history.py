@@ -22,6 +22,7 @@ from tests.resumable.chats import (
     body_of,
     chat_on,
     fence,
+    leased,
     text,
     user,
     write,
@@ -293,3 +294,19 @@ async def test_histories_that_are_asked_for_at_once_agree(chat: AiSdkChat) -> No
         history["messages"] in ([], [user("u1")], [user("u1"), assistant("a1", "Hello")]) for history in histories
     )
     assert (await chat.history("c"))["messages"] == [user("u1"), assistant("a1", "Hello")]
+
+
+async def test_a_history_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+    chunks = [
+        '{"type":"start","messageId":"m"}',
+        '{"type":"text-start","id":"t"}',
+        '{"type":"text-delta","id":"t","delta":"Hel"}',
+    ]
+    dead = AppendRecord.fence(leased(120), timestamp=1)
+    await stream.append([dead, *[AppendRecord(chunk, timestamp=1) for chunk in chunks]])
+    history = await chat.history("c")
+    assert history["active"] is False
+    assert history["nextSeqNum"] == 6
+    assert history["messages"] == [
+        {"id": "m", "role": "assistant", "parts": [{"type": "text", "text": "Hel", "state": "done"}]}
+    ]

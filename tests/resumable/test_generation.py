@@ -12,30 +12,36 @@ from perdure import S2, AppendRecord, Basin, SeqNumMismatch
 from perdure.errors import FencingTokenMismatch, StorageFailed
 from perdure.model.batches import AppendInput
 from perdure.model.records import CommandKind
-from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.settings import ModeName
 from tests.resumable.chats import (
     ANSWER,
+    CREATE,
     FINISH,
     START,
     TEXT_START,
+    Chat,
     Chunk,
+    NewChat,
     Reading,
     Source,
     body_of,
-    chat_on,
     fence,
     frames,
     records_of,
     shown,
     text,
     until,
-    user,
 )
 from tests.resumable.spy_transport import SpyTransport
 
 MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")
-GENERIC = '{"type":"error","errorText":"An error occurred."}'
+
+
+@pytest.fixture(params=CREATE)
+def adapter(request: pytest.FixtureRequest) -> str:
+    """Everything here holds for every adapter."""
+    name: str = request.param
+    return name
 
 
 def compact(*chunks: Chunk) -> list[str]:
@@ -51,8 +57,8 @@ async def answer() -> AsyncIterator[Chunk]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_answer_is_stored_and_streamed_from_what_is_stored(s2: S2, mode: ModeName) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_an_answer_is_stored_and_streamed_from_what_is_stored(s2: S2, mode: ModeName, new_chat: NewChat) -> None:
+    chat = await new_chat(mode=mode)
     response = await chat.make_resumable("c", answer, wait_until=chat.background)
     assert response.status == 200
     assert frames(await body_of(response)) == [(n + 2, body) for n, body in enumerate(compact(*ANSWER))]
@@ -64,8 +70,8 @@ async def test_an_answer_is_stored_and_streamed_from_what_is_stored(s2: S2, mode
         assert stored == ["fence session-", *compact(*ANSWER), "fence end-"]
 
 
-async def test_a_completed_single_use_stream_holds_fence_data_trim_and_fence(s2: S2) -> None:
-    chat = await chat_on(s2, mode="single-use")
+async def test_a_completed_single_use_stream_holds_fence_data_trim_and_fence(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(mode="single-use")
     await body_of(await chat.make_resumable("c", answer, wait_until=chat.background))
     await chat.aclose()
     (last,) = await records_of(s2.basin("test-chats").stream("c"))
@@ -75,9 +81,9 @@ async def test_a_completed_single_use_stream_holds_fence_data_trim_and_fence(s2:
 @pytest.mark.parametrize("batch_size", [1, 2, 10])
 @pytest.mark.parametrize("fails", [False, True])
 async def test_the_trim_of_a_single_use_stream_comes_before_its_terminal_fence(
-    s2: S2, spy: SpyTransport, batch_size: int, fails: bool
+    spy: SpyTransport, batch_size: int, fails: bool, new_chat: NewChat, error_body: str
 ) -> None:
-    chat = await chat_on(s2, mode="single-use", batch_size=batch_size)
+    chat = await new_chat(mode="single-use", batch_size=batch_size)
     source = Source(START)
     response = await chat.make_resumable("c", source, wait_until=chat.background)
     source.fail(RuntimeError("secret")) if fails else source.end()
@@ -85,12 +91,12 @@ async def test_the_trim_of_a_single_use_stream_comes_before_its_terminal_fence(
     await chat.aclose()
     written = [record for name, batch in spy.appends for record in batch.records]
     kinds = [record.command or record.body.decode() for record in written]
-    errors = [GENERIC] if fails else []
+    errors = [error_body] if fails else []
     assert kinds == [CommandKind.FENCE, *compact(START), *errors, CommandKind.TRIM, CommandKind.FENCE]
     assert written[-1].body.startswith(b"error-" if fails else b"end-")
 
 
-async def test_every_batch_is_guarded_by_the_token_and_the_sequence(s2: S2, spy: SpyTransport, chat: AiSdkChat) -> None:
+async def test_every_batch_is_guarded_by_the_token_and_the_sequence(s2: S2, spy: SpyTransport, chat: Chat) -> None:
     await body_of(await chat.make_resumable("c", answer))
     await chat.drain()
     (_, claim), *batches = spy.appends
@@ -102,14 +108,14 @@ async def test_every_batch_is_guarded_by_the_token_and_the_sequence(s2: S2, spy:
         expected += len(batch.records)
 
 
-async def test_data_begins_where_the_claim_says_and_not_at_one(chat: AiSdkChat, basin: Basin) -> None:
+async def test_data_begins_where_the_claim_says_and_not_at_one(chat: Chat, basin: Basin) -> None:
     await basin.stream("c").append([AppendRecord("a"), AppendRecord("b"), fence("end-AAAA")])
     body = await body_of(await chat.make_resumable("c", answer))
     assert frames(body)[0] == (5, compact(START)[0])
 
 
-async def test_a_lone_token_goes_out_at_once(s2: S2, spy: SpyTransport) -> None:
-    chat = await chat_on(s2, linger_ms=60_000, batch_size=1000)
+async def test_a_lone_token_goes_out_at_once(spy: SpyTransport, new_chat: NewChat) -> None:
+    chat = await new_chat(linger_ms=60_000, batch_size=1000)
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
     for word in "abc":
@@ -121,8 +127,8 @@ async def test_a_lone_token_goes_out_at_once(s2: S2, spy: SpyTransport) -> None:
     await chat.aclose()
 
 
-async def test_under_load_records_share_batches_of_at_most_batch_size(s2: S2, spy: SpyTransport) -> None:
-    chat = await chat_on(s2, batch_size=7)
+async def test_under_load_records_share_batches_of_at_most_batch_size(spy: SpyTransport, new_chat: NewChat) -> None:
+    chat = await new_chat(batch_size=7)
     words = [text(str(number)) for number in range(500)]
     response = await chat.make_resumable("c", words)
     assert len(frames(await body_of(response))) == 500
@@ -132,14 +138,14 @@ async def test_under_load_records_share_batches_of_at_most_batch_size(s2: S2, sp
     assert len(sizes) < 150
 
 
-async def test_large_records_never_make_a_batch_that_is_too_large(s2: S2) -> None:
-    chat = await chat_on(s2, batch_size=1000)
+async def test_large_records_never_make_a_batch_that_is_too_large(new_chat: NewChat) -> None:
+    chat = await new_chat(batch_size=1000)
     words = [text("x" * 300_000) for _ in range(20)]
     assert len(frames(await body_of(await chat.make_resumable("c", words)))) == 20
     await chat.aclose()
 
 
-async def test_text_of_all_kinds_arrives_as_it_is_stored(chat: AiSdkChat) -> None:
+async def test_text_of_all_kinds_arrives_as_it_is_stored(chat: Chat) -> None:
     odd = text("line\u2028sep\u0085 \r\n nul\x00 smile 😀")
     body = await body_of(await chat.make_resumable("c", [odd]))
     ((_, data),) = frames(body)
@@ -149,10 +155,10 @@ async def test_text_of_all_kinds_arrives_as_it_is_stored(chat: AiSdkChat) -> Non
 # --- 409 ---
 
 
-async def test_a_busy_chat_answers_409_and_starts_no_model(chat: AiSdkChat, basin: Basin) -> None:
+async def test_a_busy_chat_answers_409_and_starts_no_model(chat: Chat, basin: Basin) -> None:
     first, second = Source(START), Source(START)
     response = await chat.make_resumable("c", first, wait_until=chat.background)
-    refused = await chat.make_resumable("c", second, user_message=user())
+    refused = await chat.make_resumable("c", second)
     assert (refused.status, refused.body) == (409, b"Stream already in use")
     assert second.calls == 0
     first.end()
@@ -161,7 +167,7 @@ async def test_a_busy_chat_answers_409_and_starts_no_model(chat: AiSdkChat, basi
     assert shown(await records_of(basin.stream("c"))) == ["fence session-", *compact(START), "fence end-"]
 
 
-async def test_a_refused_coroutine_does_not_complain_that_it_was_never_awaited(chat: AiSdkChat) -> None:
+async def test_a_refused_coroutine_does_not_complain_that_it_was_never_awaited(chat: Chat) -> None:
     async def ask() -> list[Chunk]:
         return ANSWER
 
@@ -176,7 +182,7 @@ async def test_a_refused_coroutine_does_not_complain_that_it_was_never_awaited(c
 # --- delivery and wait_until ---
 
 
-async def test_with_delivery_replay_the_post_answers_when_all_is_stored(chat: AiSdkChat, basin: Basin) -> None:
+async def test_with_delivery_replay_the_post_answers_when_all_is_stored(chat: Chat, basin: Basin) -> None:
     source = Source(START)
     post = asyncio.create_task(chat.make_resumable("c", source, delivery="replay"))
     await source.given.wait()
@@ -188,7 +194,7 @@ async def test_with_delivery_replay_the_post_answers_when_all_is_stored(chat: Ai
     assert shown(await records_of(basin.stream("c")))[-1] == "fence end-"
 
 
-async def test_with_a_background_the_post_answers_at_once(chat: AiSdkChat) -> None:
+async def test_with_a_background_the_post_answers_at_once(chat: Chat) -> None:
     source = Source(START)
     response = await chat.make_resumable("c", source, delivery="replay", wait_until=chat.background)
     assert response.status == 202
@@ -197,7 +203,7 @@ async def test_with_a_background_the_post_answers_at_once(chat: AiSdkChat) -> No
 
 
 async def test_a_source_that_fails_in_a_held_post_is_logged_and_not_raised(
-    chat: AiSdkChat, caplog: pytest.LogCaptureFixture
+    chat: Chat, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = Source()
     source.fail(RuntimeError("secret"))
@@ -206,7 +212,7 @@ async def test_a_source_that_fails_in_a_held_post_is_logged_and_not_raised(
 
 
 async def test_what_wait_until_gets_raises_what_the_source_raised_once_that_is_stored(
-    chat: AiSdkChat, basin: Basin
+    chat: Chat, basin: Basin, error_body: str
 ) -> None:
     handed: list[Any] = []
     source = Source(START)
@@ -214,10 +220,10 @@ async def test_what_wait_until_gets_raises_what_the_source_raised_once_that_is_s
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
     with pytest.raises(RuntimeError, match="secret"):
         await handed[0]
-    assert shown(await records_of(basin.stream("c"))) == ["fence session-", *compact(START), GENERIC, "fence error-"]
+    assert shown(await records_of(basin.stream("c"))) == ["fence session-", *compact(START), error_body, "fence error-"]
 
 
-async def test_an_unknown_delivery_is_refused(chat: AiSdkChat) -> None:
+async def test_an_unknown_delivery_is_refused(chat: Chat) -> None:
     with pytest.raises(ValueError, match="delivery"):
         await chat.make_resumable("c", answer, delivery="both")  # type: ignore[arg-type]  # that is the point
 
@@ -226,45 +232,47 @@ async def test_an_unknown_delivery_is_refused(chat: AiSdkChat) -> None:
 
 
 async def test_clients_see_a_generic_text_and_the_log_the_details(
-    chat: AiSdkChat, basin: Basin, caplog: pytest.LogCaptureFixture
+    chat: Chat, basin: Basin, caplog: pytest.LogCaptureFixture, error_body: str
 ) -> None:
     source = Source(START, TEXT_START, text("Hel"))
     source.fail(RuntimeError("secret"))
     body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
-    assert frames(body)[-1][1] == GENERIC
+    assert frames(body)[-1][1] == error_body
     await chat.drain()
     stored = shown(await records_of(basin.stream("c")))
-    assert stored[-2:] == [GENERIC, "fence error-"]
+    assert stored[-2:] == [error_body, "fence error-"]
     assert "secret" not in body + "".join(stored)
     assert "secret" in caplog.text
     assert {record.name for record in caplog.records if record.levelno >= logging.ERROR} == {"perdure.resumable"}
 
 
-async def test_on_error_gives_the_text(s2: S2) -> None:
-    chat = await chat_on(s2, on_error=lambda failure: f"Sorry: {failure}")
+async def test_on_error_gives_the_text(new_chat: NewChat, error_body: str) -> None:
+    chat = await new_chat(on_error=lambda failure: f"Sorry: {failure}")
     source = Source()
     source.fail(RuntimeError("out of tokens"))
     body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
-    assert json.loads(frames(body)[-1][1]) == {"type": "error", "errorText": "Sorry: out of tokens"}
+    assert frames(body)[-1][1] == error_body.replace("An error occurred.", "Sorry: out of tokens")
     await chat.aclose()
 
 
-async def test_an_on_error_that_fails_itself_leaks_nothing(s2: S2) -> None:
+async def test_an_on_error_that_fails_itself_leaks_nothing(new_chat: NewChat, error_body: str) -> None:
     def on_error(failure: BaseException) -> str:
         raise ValueError("another secret")
 
-    chat = await chat_on(s2, on_error=on_error)
+    chat = await new_chat(on_error=on_error)
     source = Source()
     source.fail(RuntimeError("secret"))
-    assert frames(await body_of(await chat.make_resumable("c", source, wait_until=chat.background)))[-1][1] == GENERIC
+    assert (
+        frames(await body_of(await chat.make_resumable("c", source, wait_until=chat.background)))[-1][1] == error_body
+    )
     await chat.aclose()
 
 
-async def test_error_chunks_of_a_source_go_through_on_error(s2: S2) -> None:
-    chat = await chat_on(s2, on_error=lambda failure: "Sorry.")
+async def test_error_chunks_of_a_source_go_through_on_error(new_chat: NewChat, error_body: str) -> None:
+    chat = await new_chat(on_error=lambda failure: "Sorry.")
     source = [START, {"type": "error", "errorText": "secret"}]
     body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
-    assert json.loads(frames(body)[-1][1]) == {"type": "error", "errorText": "Sorry."}
+    assert frames(body)[-1][1] == error_body.replace("An error occurred.", "Sorry.")
     await chat.aclose()
 
 
@@ -274,7 +282,7 @@ class Unstorable:
 
 @pytest.mark.parametrize("bad", [text("x" * 1_100_000), {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}])
 async def test_a_chunk_that_cannot_be_stored_ends_the_generation_with_an_error(
-    chat: AiSdkChat, basin: Basin, bad: object
+    chat: Chat, basin: Basin, bad: object, error_body: str
 ) -> None:
     async def source() -> AsyncIterator[object]:
         yield START
@@ -283,24 +291,26 @@ async def test_a_chunk_that_cannot_be_stored_ends_the_generation_with_an_error(
 
     handed: list[Any] = []
     body = await body_of(await chat.make_resumable("c", source, wait_until=handed.append))
-    assert [data for _, data in frames(body)] == [*compact(START), GENERIC]
+    assert [data for _, data in frames(body)] == [*compact(START), error_body]
     assert shown(await records_of(basin.stream("c")))[-1] == "fence error-"
     with pytest.raises(Exception, match=r"."):
         await handed[0]
     assert (await chat.make_resumable("c", answer, wait_until=chat.background)).status == 200
 
 
-async def test_something_that_is_no_source_ends_the_generation_with_an_error(chat: AiSdkChat, basin: Basin) -> None:
+async def test_something_that_is_no_source_ends_the_generation_with_an_error(
+    chat: Chat, basin: Basin, error_body: str
+) -> None:
     body = await body_of(await chat.make_resumable("c", 42, wait_until=chat.background))
-    assert [data for _, data in frames(body)] == [GENERIC]
+    assert [data for _, data in frames(body)] == [error_body]
 
 
 # --- clients that go ---
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_that_goes_ends_only_its_own_body(s2: S2, spy: SpyTransport, mode: ModeName) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_a_client_that_goes_ends_only_its_own_body(spy: SpyTransport, mode: ModeName, new_chat: NewChat) -> None:
+    chat = await new_chat(mode=mode)
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
     await reading.until("start")
@@ -315,7 +325,7 @@ async def test_a_client_that_goes_ends_only_its_own_body(s2: S2, spy: SpyTranspo
 
 
 async def test_a_body_that_is_closed_before_its_first_step_leaves_nothing_open(
-    s2: S2, spy: SpyTransport, chat: AiSdkChat
+    s2: S2, spy: SpyTransport, chat: Chat
 ) -> None:
     response = await chat.make_resumable("c", answer, wait_until=chat.background)
     await response.aclose()
@@ -324,7 +334,7 @@ async def test_a_body_that_is_closed_before_its_first_step_leaves_nothing_open(
 
 
 async def test_a_request_that_is_cancelled_while_it_claims_leaves_a_generation_and_no_orphan(
-    chat: AiSdkChat, basin: Basin
+    chat: Chat, basin: Basin
 ) -> None:
     post = asyncio.create_task(chat.make_resumable("c", answer))
     await asyncio.sleep(0)
@@ -335,8 +345,8 @@ async def test_a_request_that_is_cancelled_while_it_claims_leaves_a_generation_a
     assert shown(await records_of(basin.stream("c")))[-1] == "fence end-"
 
 
-async def test_a_slow_reader_of_a_single_use_stream_gets_everything(s2: S2) -> None:
-    chat = await chat_on(s2, mode="single-use")
+async def test_a_slow_reader_of_a_single_use_stream_gets_everything(new_chat: NewChat) -> None:
+    chat = await new_chat(mode="single-use")
     words = [text("x" * 2000 + str(number)) for number in range(300)]
     response = await chat.make_resumable("c", words, wait_until=chat.background)
     chunks = response.chunks
@@ -350,7 +360,7 @@ async def test_a_slow_reader_of_a_single_use_stream_gets_everything(s2: S2) -> N
     await chat.aclose()
 
 
-async def test_a_reader_that_falls_behind_goes_on_in_the_store(chat: AiSdkChat, spy: SpyTransport) -> None:
+async def test_a_reader_that_falls_behind_goes_on_in_the_store(chat: Chat, spy: SpyTransport) -> None:
     words = [text("x" * 2000 + str(number)) for number in range(400)]
     response = await chat.make_resumable("c", words, wait_until=chat.background)
     await chat.drain()
@@ -365,9 +375,9 @@ async def test_a_reader_that_falls_behind_goes_on_in_the_store(chat: AiSdkChat, 
 
 @pytest.mark.parametrize("mode", ["shared", "session"])
 async def test_a_generation_that_was_taken_over_ends_quietly_and_its_body_at_the_new_fence(
-    s2: S2, mode: ModeName, caplog: pytest.LogCaptureFixture
+    s2: S2, mode: ModeName, caplog: pytest.LogCaptureFixture, new_chat: NewChat
 ) -> None:
-    chat = await chat_on(s2, mode=mode)
+    chat = await new_chat(mode=mode)
     stream = s2.basin("test-chats").stream("c")
     handed: list[Any] = []
     source = Source(START)
@@ -383,7 +393,7 @@ async def test_a_generation_that_was_taken_over_ends_quietly_and_its_body_at_the
     await chat.aclose()
 
 
-async def test_a_silent_generation_notices_that_it_was_taken_over(chat: AiSdkChat, basin: Basin) -> None:
+async def test_a_silent_generation_notices_that_it_was_taken_over(chat: Chat, basin: Basin) -> None:
     handed: list[Any] = []
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
@@ -395,8 +405,8 @@ async def test_a_silent_generation_notices_that_it_was_taken_over(chat: AiSdkCha
     assert [data for _, data in frames(await reading.rest())] == compact(START)
 
 
-async def test_a_single_use_generation_that_was_taken_over_fails(s2: S2) -> None:
-    chat = await chat_on(s2, mode="single-use")
+async def test_a_single_use_generation_that_was_taken_over_fails(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(mode="single-use")
     handed: list[Any] = []
     source = Source(START)
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
@@ -409,8 +419,10 @@ async def test_a_single_use_generation_that_was_taken_over_fails(s2: S2) -> None
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_generation_that_was_stopped_elsewhere_ends_quietly_in_every_mode(s2: S2, mode: ModeName) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_a_generation_that_was_stopped_elsewhere_ends_quietly_in_every_mode(
+    s2: S2, mode: ModeName, new_chat: NewChat
+) -> None:
+    chat = await new_chat(mode=mode)
     handed: list[Any] = []
     source = Source(START)
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
@@ -423,7 +435,7 @@ async def test_a_generation_that_was_stopped_elsewhere_ends_quietly_in_every_mod
 
 
 async def test_a_foreign_record_without_a_fence_ends_the_generation_with_an_error(
-    chat: AiSdkChat, basin: Basin
+    chat: Chat, basin: Basin, error_body: str
 ) -> None:
     handed: list[Any] = []
     source = Source(START)
@@ -433,7 +445,7 @@ async def test_a_foreign_record_without_a_fence_ends_the_generation_with_an_erro
     source.give(TEXT_START)
     with pytest.raises(SeqNumMismatch):
         await handed[0]
-    assert [data for _, data in frames(await reading.rest())] == [*compact(START), '{"type":"foreign"}', GENERIC]
+    assert [data for _, data in frames(await reading.rest())] == [*compact(START), '{"type":"foreign"}', error_body]
     await source.closed.wait()
 
 
@@ -441,7 +453,7 @@ async def test_a_foreign_record_without_a_fence_ends_the_generation_with_an_erro
 
 
 async def test_a_store_that_fails_once_gets_the_error_and_the_end(
-    chat: AiSdkChat, basin: Basin, spy: SpyTransport
+    chat: Chat, basin: Basin, spy: SpyTransport, error_body: str
 ) -> None:
     handed: list[Any] = []
     source = Source(START)
@@ -456,14 +468,14 @@ async def test_a_store_that_fails_once_gets_the_error_and_the_end(
     source.give(TEXT_START)
     with pytest.raises(StorageFailed, match="hiccuped"):
         await handed[0]
-    assert [data for _, data in frames(await reading.rest())] == [*compact(START), GENERIC]
+    assert [data for _, data in frames(await reading.rest())] == [*compact(START), error_body]
     assert shown(await records_of(basin.stream("c")))[-1] == "fence error-"
     assert source.closed.is_set()
     assert (await chat.make_resumable("c", answer)).status == 200
 
 
 async def test_a_store_that_stays_away_fails_the_generation_and_closes_its_source(
-    chat: AiSdkChat, spy: SpyTransport, caplog: pytest.LogCaptureFixture
+    chat: Chat, spy: SpyTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     handed: list[Any] = []
     source = Source(START)
@@ -483,8 +495,8 @@ async def test_a_store_that_stays_away_fails_the_generation_and_closes_its_sourc
     assert (spy.open_reads, spy.open_appends) == (0, 0)
 
 
-async def test_one_error_that_several_phases_meet_is_raised_once(s2: S2, spy: SpyTransport) -> None:
-    chat = await chat_on(s2, mode="shared")
+async def test_one_error_that_several_phases_meet_is_raised_once(spy: SpyTransport, new_chat: NewChat) -> None:
+    chat = await new_chat(mode="shared")
     failure = FencingTokenMismatch("session-other")
     handed: list[Any] = []
     source = Source(START)
@@ -499,7 +511,7 @@ async def test_one_error_that_several_phases_meet_is_raised_once(s2: S2, spy: Sp
     await chat.aclose()
 
 
-async def test_errors_of_the_source_and_of_the_store_come_together(chat: AiSdkChat, spy: SpyTransport) -> None:
+async def test_errors_of_the_source_and_of_the_store_come_together(chat: Chat, spy: SpyTransport) -> None:
     handed: list[Any] = []
     source = Source(START)
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
@@ -515,7 +527,7 @@ async def test_errors_of_the_source_and_of_the_store_come_together(chat: AiSdkCh
     assert [str(failure) for failure in raised.value.exceptions] == ["the model is gone", "the disk is gone"]
 
 
-async def test_a_claim_that_fails_leaves_nothing_open(chat: AiSdkChat, spy: SpyTransport) -> None:
+async def test_a_claim_that_fails_leaves_nothing_open(chat: Chat, spy: SpyTransport) -> None:
     def fail(name: str, batch: AppendInput) -> None:
         raise StorageFailed("the disk is gone")
 
@@ -530,8 +542,10 @@ async def test_a_claim_that_fails_leaves_nothing_open(chat: AiSdkChat, spy: SpyT
 # --- leases ---
 
 
-async def test_a_silent_source_keeps_its_generation(s2: S2, caplog: pytest.LogCaptureFixture) -> None:
-    chat, other = await chat_on(s2, session_lease_ms=300), await chat_on(s2, session_lease_ms=300)
+async def test_a_silent_source_keeps_its_generation(
+    s2: S2, caplog: pytest.LogCaptureFixture, new_chat: NewChat
+) -> None:
+    chat, other = await new_chat(session_lease_ms=300), await new_chat(session_lease_ms=300)
     stream = s2.basin("test-chats").stream("c")
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
@@ -557,8 +571,8 @@ async def test_a_silent_source_keeps_its_generation(s2: S2, caplog: pytest.LogCa
     await other.aclose()
 
 
-async def test_renewals_leave_gaps_in_the_ids_and_none_in_the_body(s2: S2) -> None:
-    chat = await chat_on(s2, session_lease_ms=60)
+async def test_renewals_leave_gaps_in_the_ids_and_none_in_the_body(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(session_lease_ms=60)
     stream = s2.basin("test-chats").stream("c")
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
@@ -579,8 +593,8 @@ async def until_records(s2: S2, count: int) -> None:
                 return
 
 
-async def test_a_chat_without_a_lease_offers_none_and_renews_nothing(s2: S2) -> None:
-    chat = await chat_on(s2, session_lease_ms=None)
+async def test_a_chat_without_a_lease_offers_none_and_renews_nothing(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(session_lease_ms=None)
     source = Source(START)
     response = await chat.make_resumable("c", source, wait_until=chat.background)
     await Reading(response).until("start")
@@ -594,7 +608,7 @@ async def test_a_chat_without_a_lease_offers_none_and_renews_nothing(s2: S2) -> 
 # --- shutting down ---
 
 
-async def test_draining_waits_for_the_generations(chat: AiSdkChat, basin: Basin) -> None:
+async def test_draining_waits_for_the_generations(chat: Chat, basin: Basin) -> None:
     source = Source(START)
     response = await chat.make_resumable("c", source, wait_until=chat.background)
     draining = asyncio.create_task(chat.drain())
@@ -606,19 +620,23 @@ async def test_draining_waits_for_the_generations(chat: AiSdkChat, basin: Basin)
     await response.aclose()
 
 
-async def test_what_still_runs_after_the_time_to_drain_ends_with_an_error(chat: AiSdkChat, basin: Basin) -> None:
+async def test_what_still_runs_after_the_time_to_drain_ends_with_an_error(
+    chat: Chat, basin: Basin, error_body: str
+) -> None:
     source = Source(START, TEXT_START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
     await source.given.wait()
     await chat.drain(timeout=0)
     assert source.closed.is_set()
-    assert shown(await records_of(basin.stream("c")))[-2:] == [GENERIC, "fence error-"]
-    assert frames(await reading.rest())[-1][1] == GENERIC
+    assert shown(await records_of(basin.stream("c")))[-2:] == [error_body, "fence error-"]
+    assert frames(await reading.rest())[-1][1] == error_body
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_task_that_is_cancelled_from_outside_writes_its_end(s2: S2, mode: ModeName, spy: SpyTransport) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_a_task_that_is_cancelled_from_outside_writes_its_end(
+    s2: S2, mode: ModeName, spy: SpyTransport, new_chat: NewChat
+) -> None:
+    chat = await new_chat(mode=mode)
     handed: list[asyncio.Task[None]] = []
     source = Source(START)
     response = await chat.make_resumable("c", source, wait_until=handed.append)  # type: ignore[arg-type]  # it is a task
@@ -633,7 +651,9 @@ async def test_a_task_that_is_cancelled_from_outside_writes_its_end(s2: S2, mode
     assert (spy.open_reads, spy.open_appends) == (0, 0)
 
 
-async def test_a_source_that_swallows_its_cancellation_ends_all_the_same(chat: AiSdkChat, basin: Basin) -> None:
+async def test_a_source_that_swallows_its_cancellation_ends_all_the_same(
+    chat: Chat, basin: Basin, stop_body: str
+) -> None:
     waiting = asyncio.Event()
 
     async def stubborn() -> AsyncIterator[Chunk]:
@@ -649,13 +669,13 @@ async def test_a_source_that_swallows_its_cancellation_ends_all_the_same(chat: A
     response = await chat.make_resumable("c", stubborn, wait_until=chat.background)
     await waiting.wait()
     assert await chat.stop("c")
-    assert shown(await records_of(basin.stream("c")))[-2:] == ['{"type":"abort"}', "fence end-stop-"]
+    assert shown(await records_of(basin.stream("c")))[-2:] == [stop_body, "fence end-stop-"]
     await response.aclose()
 
 
-async def test_resources_are_let_go_on_every_way(s2: S2, spy: SpyTransport) -> None:
+async def test_resources_are_let_go_on_every_way(spy: SpyTransport, new_chat: NewChat) -> None:
     """409, a claim that fails, 202, a whole body, a cancelled body, a body that fails."""
-    chat = await chat_on(s2)
+    chat = await new_chat()
     await body_of(await chat.make_resumable("c", answer))
     source = Source(START)
     response = await chat.make_resumable("c", source, wait_until=chat.background)

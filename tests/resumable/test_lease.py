@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Basin, Stream
 from perdure.errors import StorageFailed
-from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.lease import GenerationAbandoned, is_over, remaining_ms, silence_ms
 from perdure.resumable.settings import ChatSettings, ModeName
 from perdure.resumable.tail_search import StreamHead
 from tests.resumable.chats import (
     ANSWER,
     BASIN,
+    CREATE,
     HOLDER,
+    Chat,
+    NewChat,
     Reading,
     body_of,
-    chat_on,
     fence,
     frames,
     leased,
@@ -29,10 +30,16 @@ from tests.resumable.chats import (
 )
 from tests.resumable.spy_transport import SpyTransport
 
-ERROR = '{"type":"error","errorText":"An error occurred."}'
 LEASE_MS = 120
 DEAD = AppendRecord.fence(leased(LEASE_MS), timestamp=1)
 """The holder fence of a writer that was last heard of in 1970."""
+
+
+@pytest.fixture(params=CREATE)
+def adapter(request: pytest.FixtureRequest) -> str:
+    """Everything here holds for every adapter."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -105,56 +112,43 @@ def test_settings_out_of_range_are_refused(bad: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
-async def test_a_resume_ends_what_nobody_writes_any_more(s2: S2, mode: ModeName) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_a_resume_ends_what_nobody_writes_any_more(
+    s2: S2, mode: ModeName, new_chat: NewChat, error_body: str
+) -> None:
+    chat = await new_chat(mode=mode)
     stream = s2.basin(BASIN).stream("c")
     await stream.append([DEAD, AppendRecord("a", timestamp=1)])
     assert (await chat.replay("c", active_only=mode == "session")).status == 204
-    assert shown(await records_of(stream)) == ["fence session-", "a", ERROR, "fence error-"]
+    assert shown(await records_of(stream)) == ["fence session-", "a", error_body, "fence error-"]
     await chat.aclose()
 
 
-async def test_a_history_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
-    chunks = [
-        '{"type":"start","messageId":"m"}',
-        '{"type":"text-start","id":"t"}',
-        '{"type":"text-delta","id":"t","delta":"Hel"}',
-    ]
-    await stream.append([DEAD, *[AppendRecord(chunk, timestamp=1) for chunk in chunks]])
-    history = await chat.history("c")
-    assert history["active"] is False
-    assert history["nextSeqNum"] == 6
-    assert history["messages"] == [
-        {"id": "m", "role": "assistant", "parts": [{"type": "text", "text": "Hel", "state": "done"}]}
-    ]
-
-
-async def test_a_watch_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+async def test_a_watch_ends_what_nobody_writes_any_more(chat: Chat, stream: Stream, error_body: str) -> None:
     await stream.append([DEAD])
     watching = Reading(await chat.watch("c"))
     assert '"event":"state","active":false' in await watching.until("state")
     await watching.close()
-    assert shown(await records_of(stream)) == ["fence session-", ERROR, "fence error-"]
+    assert shown(await records_of(stream)) == ["fence session-", error_body, "fence error-"]
 
 
-async def test_the_next_turn_ends_what_nobody_writes_any_more(chat: AiSdkChat, stream: Stream) -> None:
+async def test_the_next_turn_ends_what_nobody_writes_any_more(chat: Chat, stream: Stream, error_body: str) -> None:
     await stream.append([DEAD, AppendRecord("a", timestamp=1)])
     live = Reading(await chat.replay("c", live=True, from_seq_num=1))
     body = frames(await body_of(await chat.make_resumable("c", ANSWER, wait_until=chat.background)))
     assert body[0][0] == 6
     seen = frames(await live.until('"finish"'))
-    assert [data for _, data in seen] == ["a", ERROR, *[data for _, data in body]]
+    assert [data for _, data in seen] == ["a", error_body, *[data for _, data in body]]
     await live.close()
 
 
-async def test_a_stop_of_what_nobody_writes_any_more_is_a_stop(chat: AiSdkChat, stream: Stream) -> None:
+async def test_a_stop_of_what_nobody_writes_any_more_is_a_stop(chat: Chat, stream: Stream, stop_body: str) -> None:
     await stream.append([DEAD])
     assert await chat.stop("c")
-    assert shown(await records_of(stream)) == ["fence session-", '{"type":"abort"}', "fence end-stop-"]
+    assert shown(await records_of(stream))[-2:] == [stop_body, "fence end-stop-"]
 
 
-async def test_on_error_may_tell_that_a_generation_was_abandoned(s2: S2) -> None:
-    chat = await chat_on(s2, on_error=lambda failure: type(failure).__name__)
+async def test_on_error_may_tell_that_a_generation_was_abandoned(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(on_error=lambda failure: type(failure).__name__)
     stream = s2.basin(BASIN).stream("c")
     await stream.append([DEAD])
     await chat.replay("c", active_only=True)
@@ -166,32 +160,34 @@ async def test_on_error_may_tell_that_a_generation_was_abandoned(s2: S2) -> None
 
 
 @pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
-async def test_a_reader_that_waits_for_a_dead_writer_gets_the_error_and_the_end(s2: S2, mode: ModeName) -> None:
-    chat = await chat_on(s2, mode=mode)
+async def test_a_reader_that_waits_for_a_dead_writer_gets_the_error_and_the_end(
+    s2: S2, mode: ModeName, new_chat: NewChat, error_body: str
+) -> None:
+    chat = await new_chat(mode=mode)
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(leased(LEASE_MS)), "a")
     started = asyncio.get_running_loop().time()
     reading = Reading(await chat.replay("c", active_only=mode == "session"))
-    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
     assert asyncio.get_running_loop().time() - started < 10 * LEASE_MS / 1000
-    assert shown(await records_of(stream))[-2:] == [ERROR, "fence error-"]
+    assert shown(await records_of(stream))[-2:] == [error_body, "fence error-"]
     await chat.aclose()
 
 
-async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2) -> None:
-    chats = [await chat_on(s2) for _ in range(3)]
+async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2, new_chat: NewChat, error_body: str) -> None:
+    chats = [await new_chat() for _ in range(3)]
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(leased(LEASE_MS)), "a")
     readings = [Reading(await chats[n % 3].replay("c", active_only=True)) for n in range(50)]
     bodies = await asyncio.gather(*[reading.rest() for reading in readings])
-    assert {tuple(data for _, data in frames(body)) for body in bodies} == {("a", ERROR)}
-    assert shown(await records_of(stream)) == ["fence session-", "a", ERROR, "fence error-"]
+    assert {tuple(data for _, data in frames(body)) for body in bodies} == {("a", error_body)}
+    assert shown(await records_of(stream)) == ["fence session-", "a", error_body, "fence error-"]
     for chat in chats:
         await chat.aclose()
 
 
-async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2: S2) -> None:
-    chat = await chat_on(s2, session_lease_ms=LEASE_MS)
+async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(session_lease_ms=LEASE_MS)
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(leased(LEASE_MS)), "a")
     live = Reading(await chat.replay("c", live=True, from_seq_num=2))
@@ -200,7 +196,7 @@ async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2
     await chat.aclose()
 
 
-async def test_a_watcher_hears_that_a_dead_generation_was_ended(chat: AiSdkChat, stream: Stream) -> None:
+async def test_a_watcher_hears_that_a_dead_generation_was_ended(chat: Chat, stream: Stream) -> None:
     await write(stream, fence(leased(LEASE_MS)), "a")
     watching = Reading(await chat.watch("c"))
     assert '"event":"state","active":true,"generationStart":0,"nextSeqNum":2' in await watching.until("state")
@@ -208,8 +204,8 @@ async def test_a_watcher_hears_that_a_dead_generation_was_ended(chat: AiSdkChat,
     await watching.close()
 
 
-async def test_a_generation_without_a_lease_is_left_alone(s2: S2, spy: SpyTransport) -> None:
-    chat = await chat_on(s2, session_lease_ms=30)
+async def test_a_generation_without_a_lease_is_left_alone(s2: S2, spy: SpyTransport, new_chat: NewChat) -> None:
+    chat = await new_chat(session_lease_ms=30)
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(HOLDER), "a")
     live = await chat.replay("c", live=True, from_seq_num=1)
@@ -228,8 +224,10 @@ async def test_a_generation_without_a_lease_is_left_alone(s2: S2, spy: SpyTransp
     await chat.aclose()
 
 
-async def test_a_reader_that_cannot_look_looks_again(s2: S2, spy: SpyTransport) -> None:
-    chat = await chat_on(s2)
+async def test_a_reader_that_cannot_look_looks_again(
+    s2: S2, spy: SpyTransport, new_chat: NewChat, error_body: str
+) -> None:
+    chat = await new_chat()
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(leased(60)), "a")
     reading = Reading(await chat.replay("c", active_only=True))
@@ -244,13 +242,15 @@ async def test_a_reader_that_cannot_look_looks_again(s2: S2, spy: SpyTransport) 
         raise StorageFailed("the disk hiccuped")
 
     spy.before_read = fail
-    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
     await chat.aclose()
 
 
-async def test_an_object_without_a_lease_honours_those_that_it_meets(s2: S2) -> None:
-    chat = await chat_on(s2, session_lease_ms=None)
+async def test_an_object_without_a_lease_honours_those_that_it_meets(
+    s2: S2, new_chat: NewChat, error_body: str
+) -> None:
+    chat = await new_chat(session_lease_ms=None)
     await write(s2.basin(BASIN).stream("c"), fence(leased(LEASE_MS)), "a")
     reading = Reading(await chat.replay("c", active_only=True))
-    assert [data for _, data in frames(await reading.rest())] == ["a", ERROR]
+    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
     await chat.aclose()
