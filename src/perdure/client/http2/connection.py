@@ -141,8 +141,6 @@ class Http2Connection(asyncio.Protocol):
         self._failure = self._failure or "the connection was given up"
         if self._transport is not None:
             self._transport.abort()
-        if self._ready.done() and not self._ready.cancelled():
-            self._ready.exception()
 
     # asyncio.Protocol -----------------------------------------------------------------------------
 
@@ -180,8 +178,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._failure = self._failure or "the connection was lost" + (f": {exc}" if exc else "")
         self._http.lose(self._failure)
-        if not self._ready.done():
-            self._ready.set_exception(Http2Violation(f"{self._failure} before the server said anything"))
+        self._not_ready(Http2Violation(f"{self._failure} before the server said anything"))
         if self._last_resort is not None:
             self._last_resort.cancel()
         if not self._gone.done():
@@ -225,11 +222,16 @@ class Http2Connection(asyncio.Protocol):
         finally:
             self._pumping = False
 
+    def _not_ready(self, error: Http2Violation) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # seen: whoever waited may have been cancelled
+
     def _fail(self, message: str, code: Code, cause: Http2Violation | None = None) -> None:
         if self._failure is None:
             self._failure = message
-            if not self._ready.done() and cause is not None:
-                self._ready.set_exception(cause)
+            if cause is not None:
+                self._not_ready(cause)
             self._http.lose(message)
             if self._transport is not None:
                 self._transport.write(frames.goaway(code))
