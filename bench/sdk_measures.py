@@ -13,6 +13,7 @@ _LARGE = Bodies(1, LARGEST_BODY)
 _TEXT = Bodies(100, KIB - 8, is_text=True)
 _ONE = Bodies(1, KIB - 8)
 _SMALL = Bodies(1, 100)
+_MANY = Bodies(1000, 100)
 
 _QUICK_SHARE = 10
 
@@ -81,6 +82,10 @@ def _measures() -> list[Measure]:
         Measure(
             "read session catching up, one record of 1 MiB a batch",
             bulk("r-1", reads, _LARGE, 200), "MiB/s", 1, 3, has_ceiling=True,
+        ),
+        Measure(
+            "read session catching up, 1,000 records of 100 B a batch",
+            bulk("r-small", reads, _MANY, 20), "records/s", 1000, 3, has_ceiling=True,
         ),
         Measure(
             "read session catching up, zstd",

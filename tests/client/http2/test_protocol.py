@@ -6,6 +6,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,3 +360,25 @@ class TestFields:
     @given(st.binary(max_size=20_000))
     def test_secrets_too(self, value: bytes) -> None:
         assert FieldDecoder().decode(literal(b"authorization", value, secret=True)) == [(b"authorization", value)]
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([(b"a", b"1"), (b"b", b"x" * 90), (b"c", b"y" * 90), (b":status", b"200")]),
+                st.sampled_from([True, True, True, False]),
+                st.sampled_from([None, None, None, 0, 150, 4096]),
+            ),
+            min_size=10,
+            max_size=40,
+        )
+    )
+    @settings(deadline=None)
+    def test_blocks_that_come_again_mean_what_the_table_says_now(
+        self, answers: list[tuple[tuple[bytes, bytes], bool, int | None]]
+    ) -> None:
+        encoder, decoder = hpack.Encoder(), FieldDecoder()
+        for field, is_indexed, table_bytes in answers:
+            if table_bytes is not None:
+                encoder.header_table_size = table_bytes
+            sent = hpack.HeaderTuple(*field) if is_indexed else hpack.NeverIndexedHeaderTuple(*field)
+            assert decoder.decode(encoder.encode([sent])) == [field]

@@ -121,9 +121,10 @@ class Http2Connection(asyncio.Protocol):
 
     def reset(self, stream: Http2Stream) -> None:
         """Give a request up. Nothing happens when it is over."""
-        self._http.reset(stream)
-        self._pump()
-        self._close_if_done()
+        if stream.is_open:
+            self._http.reset(stream)
+            self._pump()
+            self._close_if_done()
 
     def retire(self) -> None:
         """Take no more requests; the connection closes when those that are under way are over."""

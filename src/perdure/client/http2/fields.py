@@ -20,6 +20,9 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 MAX_FIELDS_BYTES: Final = 64 * 1024
 """Of one answer's fields, packed or not."""
 
+_KNOWN_BLOCKS: Final = 64
+_KNOWN_BLOCK_BYTES: Final = 512
+
 _LITERAL: Final = 0x00
 _NEVER_INDEXED: Final = 0x10
 _LENGTH_BITS: Final = 7
@@ -54,14 +57,39 @@ def _length(size: int) -> bytes:
 
 
 class FieldDecoder:
-    """The fields of the answers of one connection, which share a table."""
+    """The fields of the answers of one connection, which share a table.
+
+    Answers are much alike: a block that came before means the same as long as the table is the same, and blocks that
+    leave the table alone are remembered. That is a third of what a small request costs.
+    """
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder(MAX_FIELDS_BYTES)
+        self._known: dict[bytes, Fields] = {}
 
     def decode(self, block: bytes) -> Fields:
-        """The fields of one whole block. Raises `Http2Violation`; the connection cannot go on then."""
+        """The fields of one whole block, not to be changed.
+
+        Raises `Http2Violation`; the connection cannot go on then.
+        """
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        newest, *sizes = self._table()
         try:
-            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+            fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except hpack.HPACKError as exc:
             raise Http2Violation(f"header fields that cannot be decoded: {exc}", Code.COMPRESSION_ERROR) from exc
+        newest_now, *sizes_now = self._table()
+        changed = newest_now is not newest or sizes_now != sizes
+        if changed or len(self._known) >= _KNOWN_BLOCKS:
+            self._known.clear()
+        if not changed and len(block) <= _KNOWN_BLOCK_BYTES:
+            self._known[block] = fields
+        return fields
+
+    def _table(self) -> tuple[object, int, int]:
+        """The newest entry, the number of entries, and their bound: nothing happens to a table that shows in none."""
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return (entries[0] if entries else None), len(entries), table.maxsize
