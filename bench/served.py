@@ -50,10 +50,8 @@ class Served:
         return [self.process.pid, *map(int, children)]
 
     def workers(self) -> list[int]:
-        """The processes that serve."""
-        below = self.pids()[1:]
-        workers = [pid for pid in below if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return workers or [self.process.pid]
+        """The processes that serve: all below the server's own."""
+        return self.pids()[1:]
 
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
@@ -118,7 +116,9 @@ def served(directory: Path, *, workers: int = 1) -> Iterator[Served]:
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield _ready(process)
+        server = _ready(process)
+        _wait(lambda: len(server.workers()) == workers)  # the first one answers before the others are there
+        yield server
     finally:
         process.terminate()
         try:
