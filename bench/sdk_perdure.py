@@ -12,7 +12,7 @@ from .scenario import check
 from .sdk_client import Target
 from .served import BASIN
 
-_PACKINGS = {"none": Compression.NONE, "gzip": Compression.GZIP, "zstd": Compression.ZSTD}
+PACKINGS = {"none": Compression.NONE, "gzip": Compression.GZIP, "zstd": Compression.ZSTD}
 
 
 class PerdureClient:
@@ -79,5 +79,5 @@ class PerdureClient:
 @asynccontextmanager
 async def connect(target: Target) -> AsyncIterator[PerdureClient]:
     address = f"http://{target.host}:{target.port}"
-    async with S2(endpoints=address, compression=_PACKINGS[target.packing]) as s2:
+    async with S2(endpoints=address, compression=PACKINGS[target.packing]) as s2:
         yield PerdureClient(s2.basin(BASIN))

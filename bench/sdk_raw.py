@@ -14,12 +14,14 @@ from contextlib import asynccontextmanager
 from perdure import S2, AppendRecord, Basin, PerdureError
 from perdure.client.http2.connection import Http2Connection
 from perdure.client.http2.fields import Fields, literals
-from perdure.wire.s2s import FrameDecoder
+from perdure.model.batches import AppendInput
+from perdure.wire.append_input import append_input_parts
+from perdure.wire.s2s import FrameDecoder, join_frame
 
-from .raw_http import append_frame, head, records_path
+from .raw_http import head, records_path
 from .scenario import check
 from .sdk_client import IN_FLIGHT_BYTES, Target
-from .sdk_perdure import PerdureClient
+from .sdk_perdure import PACKINGS, PerdureClient
 from .served import BASIN
 from .served_read import drain
 
@@ -64,7 +66,8 @@ class RawClient(PerdureClient):
         self._target = target
 
     async def append_session(self, stream: str, bodies: Sequence[bytes], batches: int) -> None:
-        frame = append_frame([AppendRecord(body) for body in bodies])
+        batch = AppendInput.of([AppendRecord(body) for body in bodies])
+        frame = join_frame(append_input_parts(batch), PACKINGS[self._target.packing])
         connection = await Http2Connection.connect(
             self._target.host, self._target.port, tls=None, timeout=_CONNECT_SECS
         )
