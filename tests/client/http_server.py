@@ -30,10 +30,15 @@ async def serving_engine(
 
 @asynccontextmanager
 async def serving_app(
-    engine: Engine, *, port: int = 0, root_token: str | None = None, tls: serving.TlsFiles | None = None
+    engine: Engine,
+    *,
+    port: int = 0,
+    root_token: str | None = None,
+    tls: serving.TlsFiles | None = None,
+    settings: ServerSettings | None = None,
 ) -> AsyncIterator[tuple[int, ServerApp]]:
     """`serving_engine` that gives the application as well, for what an operator does to it."""
-    settings = ServerSettings()
+    settings = settings or ServerSettings()
     async with UsageRecorder(engine.usage) as usage:
         app = create_app(
             StreamStore(engine, usage),
