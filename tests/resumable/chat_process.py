@@ -1,6 +1,6 @@
 """A process that generates answers, for tests of several: it does what its standard input says, line by line.
 
-`start <name>` claims and generates three chunks and then nothing; it answers `<status> <calls of the source>`.
+`start <name>` claims and generates a few chunks and then nothing; it answers `<status> <calls of the source>`.
 `end <name>` lets that source end, and answers `done` when the end is durable. `closed <name>` answers when the source
 was closed.
 """
@@ -10,21 +10,29 @@ import sys
 from collections.abc import Awaitable
 from functools import partial
 
-from perdure.resumable.aisdk import create_resumable_chat
-from tests.resumable.chats import START, TEXT_START, Source, text
+from perdure.resumable.anthropic import user_message
+from tests.resumable.anthropic_scripts import block_start, message_start, text_delta
+from tests.resumable.chats import CREATE, START, TEXT_START, Source, text
+
+BEGINNINGS = {
+    "aisdk": [START, TEXT_START, text("Hel")],
+    "anthropic": [user_message("hi"), message_start(), block_start(), text_delta("Hel")],
+}
+"""What a source gives before it waits."""
 
 
-async def serve(path: str, lease_ms: int) -> None:
+async def serve(path: str, lease_ms: int, adapter: str) -> None:
     sources: dict[str, Source] = {}
     stored: dict[str, Awaitable[None]] = {}
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    async with create_resumable_chat(path=path, basin="test-chats", mode="session", session_lease_ms=lease_ms) as chat:
+    options = {"path": path, "basin": "test-chats", "mode": "session", "session_lease_ms": lease_ms}
+    async with CREATE[adapter](**options) as chat:
         print("ready", flush=True)
         while line := (await reader.readline()).decode().split():
             command, name = line
             if command == "start":
-                source = sources[name] = Source(START, TEXT_START, text("Hel"))
+                source = sources[name] = Source(*BEGINNINGS[adapter])
                 keep = partial(stored.__setitem__, name)
                 response = await chat.make_resumable(name, source, delivery="replay", wait_until=keep)
                 if response.status == 202:
@@ -40,4 +48,4 @@ async def serve(path: str, lease_ms: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
-from tests.resumable.chats import ANSWER, Reading, body_of, frames
+from perdure.resumable.anthropic import AnthropicChat
+from tests.resumable.chat_process import BEGINNINGS
+from tests.resumable.chats import ANSWER, CREATE, Chat, Reading, body_of, frames
 
 REPOSITORY = Path(__file__).parents[2]
 LEASE_MS = 600
@@ -42,13 +43,14 @@ class Process:
 
 
 @asynccontextmanager
-async def process(path: Path) -> AsyncIterator[Process]:
+async def process(path: Path, adapter: str) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.resumable.chat_process",
         str(path),
         str(LEASE_MS),
+        adapter,
         cwd=REPOSITORY,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -62,18 +64,24 @@ async def process(path: Path) -> AsyncIterator[Process]:
             await running.kill()
 
 
+@pytest.fixture(params=CREATE)
+def adapter(request: pytest.FixtureRequest) -> str:
+    """Everything here holds for every adapter."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-async def chat(tmp_path: Path) -> AsyncIterator[AiSdkChat]:
-    async with create_resumable_chat(
-        path=tmp_path / "data", basin="test-chats", mode="session", session_lease_ms=LEASE_MS
-    ) as chat:
+async def chat(tmp_path: Path, adapter: str) -> AsyncIterator[Chat]:
+    options = {"path": tmp_path / "data", "basin": "test-chats", "mode": "session", "session_lease_ms": LEASE_MS}
+    async with CREATE[adapter](**options) as chat:
         yield chat
 
 
 async def test_of_two_processes_that_claim_a_chat_one_wins_and_the_other_calls_no_model(
-    chat: AiSdkChat, tmp_path: Path
+    chat: Chat, adapter: str, tmp_path: Path
 ) -> None:
-    async with process(tmp_path / "data") as first, process(tmp_path / "data") as second:
+    async with process(tmp_path / "data", adapter) as first, process(tmp_path / "data", adapter) as second:
         winners = set()
         for number in range(20):
             name = f"chat-{number % 5}"
@@ -88,9 +96,9 @@ async def test_of_two_processes_that_claim_a_chat_one_wins_and_the_other_calls_n
 
 
 async def test_readers_of_a_killed_process_get_an_error_and_an_end_within_the_lease(
-    chat: AiSdkChat, tmp_path: Path
+    chat: Chat, adapter: str, error_body: str, tmp_path: Path
 ) -> None:
-    async with process(tmp_path / "data") as writer:
+    async with process(tmp_path / "data", adapter) as writer:
         assert await writer.ask("start c") == "202 1"
         readings = [Reading(await chat.replay("c", active_only=True)) for _ in range(5)]
         watching = Reading(await chat.watch("c"))
@@ -102,21 +110,26 @@ async def test_readers_of_a_killed_process_get_an_error_and_an_end_within_the_le
     bodies = await asyncio.gather(*[reading.rest() for reading in readings])
     assert time.monotonic() - killed < 1.2 * LEASE_MS / 1000 + 0.5
     for body in bodies:
-        assert frames(body)[-1][1] == '{"type":"error","errorText":"An error occurred."}'
+        assert frames(body)[-1][1] == error_body
         assert body.count('"type":"error"') == 1
     assert '"event":"error"' in await watching.until('"event":"error"')
     await watching.close()
     assert len(frames(await body_of(await chat.make_resumable("c", ANSWER, wait_until=chat.background)))) == len(ANSWER)
     await chat.drain()
-    messages: Any = (await chat.history("c"))["messages"]
-    assert messages[0]["parts"] == [{"type": "text", "text": "Hel", "state": "done"}]
-    assert messages[-1]["parts"] == [{"type": "text", "text": "Hello", "state": "done"}]
+    history: Any = await (chat.history("c", partials=True) if isinstance(chat, AnthropicChat) else chat.history("c"))
+    if adapter == "aisdk":
+        parts = [message["parts"] for message in history["messages"]]
+        assert parts == [[{"type": "text", "text": said, "state": "done"}] for said in ("Hel", "Hello")]
+    else:
+        (turn,) = history["turns"]
+        assert turn["partial"]["content"] == [{"type": "text", "text": "Hel"}]
+        assert turn["error"]["type"] == "api_error"
 
 
 async def test_the_next_message_after_a_kill_is_refused_until_the_lease_is_over(
-    chat: AiSdkChat, tmp_path: Path
+    chat: Chat, adapter: str, tmp_path: Path
 ) -> None:
-    async with process(tmp_path / "data") as writer:
+    async with process(tmp_path / "data", adapter) as writer:
         assert await writer.ask("start c") == "202 1"
         await writer.kill()
     killed = time.monotonic()
@@ -130,16 +143,16 @@ async def test_the_next_message_after_a_kill_is_refused_until_the_lease_is_over(
     assert time.monotonic() - killed < 1.2 * LEASE_MS / 1000 + 0.5
 
 
-async def test_a_silent_generation_of_another_process_is_stopped(chat: AiSdkChat, tmp_path: Path) -> None:
-    async with process(tmp_path / "data") as writer:
+async def test_a_silent_generation_of_another_process_is_stopped(chat: Chat, adapter: str, tmp_path: Path) -> None:
+    async with process(tmp_path / "data", adapter) as writer:
         assert await writer.ask("start c") == "202 1"
         assert await chat.stop("c")
         assert await writer.ask("closed c") == "closed"
         assert await writer.ask("start c") == "202 1"
 
 
-async def test_a_generation_of_another_process_is_followed_live(chat: AiSdkChat, tmp_path: Path) -> None:
-    async with process(tmp_path / "data") as writer:
+async def test_a_generation_of_another_process_is_followed_live(chat: Chat, adapter: str, tmp_path: Path) -> None:
+    async with process(tmp_path / "data", adapter) as writer:
         watching = Reading(await chat.watch("c"))
         await watching.until("state")
         assert await writer.ask("start c") == "202 1"
@@ -147,6 +160,6 @@ async def test_a_generation_of_another_process_is_followed_live(chat: AiSdkChat,
         reading = Reading(await chat.replay("c", active_only=True))
         await reading.until("Hel")
         assert await writer.ask("end c") == "done"
-        assert len(frames(await reading.rest())) == 3
+        assert len(frames(await reading.rest())) == len(BEGINNINGS[adapter])
         await watching.until('"end"')
         await watching.close()
