@@ -16,6 +16,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import Message
 from fastapi import FastAPI, Request
+from starlette.responses import Response
 
 from perdure import S2
 from perdure.resumable.anthropic import (
@@ -359,6 +360,86 @@ async def test_a_refused_turn_calls_no_model(chat: AnthropicChat, api: MessagesA
     assert len(api.requests) == 1
     await chat.stop("c")
     await first.rest()
+
+
+# --- an application ---
+
+
+def application(api: MessagesApi, path: Path) -> FastAPI:
+    """The routes as the documentation has them."""
+    chat = create_resumable_chat(path=path, basin="my-app-chats", mode="session")
+    model = AsyncAnthropic(api_key="test", base_url=api.url, max_retries=0)
+    app = FastAPI(lifespan=chat.lifespan)
+
+    @app.post("/api/chat")
+    async def send(body: dict[str, Any]) -> ChatResponse:
+        async def source() -> AsyncIterator[Any]:
+            yield user_message(body["text"])
+            async for event in await model.messages.create(**PARAMS, stream=True):
+                yield event
+
+        return await chat.make_resumable(f"chat-{body['id']}", source, delivery="replay", wait_until=chat.background)
+
+    @app.get("/api/chat/stream")
+    async def replay(request: Request, id: str) -> ChatResponse:
+        return await chat.replay(f"chat-{id}", **replay_options(request))
+
+    @app.get("/api/chat/history")
+    async def history(id: str) -> ChatResponse:
+        return await chat.history_response(f"chat-{id}")
+
+    @app.delete("/api/chat")
+    async def stop(id: str) -> Response:
+        return Response(status_code=202 if await chat.stop(f"chat-{id}") else 204)
+
+    return app
+
+
+async def test_an_application_keeps_two_tabs_in_step(api: MessagesApi, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    turn = text_turn("Hel", "lo")
+    api.answer(*turn[:3], gate, *turn[3:])
+    app = application(api, tmp_path / "data")
+    listener = serving.listen("127.0.0.1", 0)
+    with listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with app.router.lifespan_context(app), serving.Serving(app, listener), AsyncExitStack() as opened:
+            http = await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=10))
+            query: dict[str, str] = {"id": "1", "live": "1", "from": "0"}
+            tabs = [
+                await opened.enter_async_context(http.stream("GET", "/api/chat/stream", params=query)) for _ in range(2)
+            ]
+            texts = [tab.aiter_text() for tab in tabs]
+            assert (await http.post("/api/chat", json={"id": "1", "text": "hi"})).status_code == 202
+            for text in texts:
+                await _until(text, '"Hel"')
+            assert (await http.post("/api/chat", json={"id": "1", "text": "too early"})).status_code == 409
+            snapshot = (await http.get("/api/chat/history", params={"id": "1"})).json()
+            assert snapshot == {"turns": [{"user": "hi"}], "messages": [], "nextSeqNum": 2}
+            gate.set()
+            for text in texts:
+                await _until(text, "event: message_stop")
+            api.answer(*turn[:3], asyncio.Event())
+            assert (await http.post("/api/chat", json={"id": "1", "text": "again"})).status_code == 202
+            for text in texts:
+                await _until(text, '"Hel"')
+            assert (await http.delete("/api/chat", params={"id": "1"})).status_code == 202
+            for text in texts:
+                await _until(text, "event: message_stop")
+            assert (await http.delete("/api/chat", params={"id": "1"})).status_code == 204
+            turns = (await http.get("/api/chat/history", params={"id": "1"})).json()["turns"]
+            assert [turn["user"] for turn in turns] == ["hi", "again"]
+            assert [turn["assistant"]["content"][0]["text"] for turn in turns] == ["Hello", "Hel"]
+            assert [turn.get("stopped") for turn in turns] == [None, True]
+    assert len(api.requests) == 2
+
+
+async def _until(pieces: AsyncIterator[str], wanted: str) -> None:
+    """Read on until `wanted` has come."""
+    text = ""
+    async with asyncio.timeout(10):
+        while wanted not in text:
+            text += await anext(pieces)
 
 
 # --- over a server, and in JavaScript ---
