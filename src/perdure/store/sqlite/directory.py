@@ -4,7 +4,7 @@
 
     streams.db, streams.db-wal, streams.db-shm    the database
     users.lock                                    shared by all who use the directory, see `schema.prepare`
-    gate.lock, turn.lock                          the writers' turnstile
+    gate.lock, turn.lock                          the writers' turnstile; in the latter their notes, see `change_notes`
     sweeper.lock                                  held by the process that removes what expired
     backup.lock                                   shared by those who keep the log from beginning anew, see `backup`
     segments/                                     large blocks, see `segments`
