@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from perdure import S2, AppendRecord, Basin, PerdureError
-from perdure.client.http2.connection import Http2Connection
-from perdure.client.http2.fields import Fields, literals
+from perdure.client.dialing import Dialer
+from perdure.client.endpoints import Origin
+from perdure.client.exchange import Destination, Fields, Head
+from perdure.client.http2.fields import pack_common
+from perdure.client.proxies import DIRECT, Proxies
 from perdure.model.batches import AppendInput
 from perdure.wire.append_input import append_input_parts
 from perdure.wire.s2s import FrameDecoder, join_frame
@@ -68,23 +71,17 @@ class RawClient(PerdureClient):
     async def append_session(self, stream: str, bodies: Sequence[bytes], batches: int) -> None:
         batch = AppendInput.of([AppendRecord(body) for body in bodies])
         frame = join_frame(append_input_parts(batch), PACKINGS[self._target.packing])
-        connection = await Http2Connection.connect(
-            self._target.host, self._target.port, tls=None, timeout=_CONNECT_SECS
-        )
-        fields = [
-            (b":method", b"POST"),
-            (b":path", records_path(stream).encode()),
-            (b":scheme", b"http"),
-            (b":authority", b"bench"),
-            (b"s2-basin", BASIN.encode()),
-            (b"content-type", b"s2s/proto"),
-        ]
+        origin = Origin("http", self._target.host, self._target.port)
+        dialer = Dialer(ssl_context=None, timeout=_CONNECT_SECS, force="s2s", proxies=Proxies(DIRECT, {}, frozenset()))
+        connection = await dialer.connect(origin)
+        destination = Destination(origin, (), pack_common(origin, [(b"s2-basin", BASIN.encode())], ()))
+        request_head = Head(b"POST", records_path(stream).encode(), destination, ((b"content-type", b"s2s/proto"),))
         acks = _Acks()
-        request = connection.open(literals(fields), acks, end=False)
+        request = connection.open(request_head, acks, end=False)
         most = IN_FLIGHT_BYTES // sum(len(body) + 8 for body in bodies)
         for sent in range(batches):
             await acks.wait_for(sent + 1 - most)
-            connection.send(request, frame)
+            request.send(frame)
         await acks.wait_for(batches)
         await connection.aclose()
 

@@ -2,18 +2,19 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from perdure import S2, Basin, Stream
+from perdure.client.settings import ForcedTransport
 from perdure.client.transports.local import LocalTransport
 from tests.client.http_server import HOST, serving_engine
 from tests.store.stores import Kind, Store, opened, store_of
 
-Carrier = Literal["memory", "sqlite", "http"]
-CARRIERS: tuple[Carrier, ...] = ("memory", "sqlite", "http")
+Carrier = Literal["memory", "sqlite", "http", "http1"]
+CARRIERS: tuple[Carrier, ...] = ("memory", "sqlite", "http", "http1")
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +30,21 @@ def never_block_the_loop() -> Iterator[BlockBuster]:
 
 @pytest.fixture(params=CARRIERS)
 def carrier(request: pytest.FixtureRequest) -> Carrier:
-    """What stands between the client and its store."""
+    """What stands between the client and its store: nothing, or HTTP/2 ("http"), or what is there without it."""
     carrier: Carrier = request.param
     return carrier
 
 
+@pytest.fixture(params=get_args(ForcedTransport))
+def forced(request: pytest.FixtureRequest) -> ForcedTransport:
+    """How requests are carried, for tests that always go over HTTP."""
+    forced: ForcedTransport = request.param
+    return forced
+
+
 @pytest.fixture
 def kind(carrier: Carrier) -> Kind:
-    return "sqlite" if carrier == "http" else carrier
+    return "memory" if carrier == "memory" else "sqlite"
 
 
 @pytest.fixture
@@ -46,14 +54,14 @@ def store(kind: Kind, tmp_path: Path) -> Store:
 
 @pytest.fixture
 async def s2(carrier: Carrier, store: Store) -> AsyncIterator[S2]:
-    if carrier != "http":
+    if carrier in ("memory", "sqlite"):
         async with S2(transport=LocalTransport(store.open)) as s2:
             yield s2
         return
     async with (
         opened(store) as engine,
         serving_engine(engine) as port,
-        S2(endpoints=f"http://{HOST}:{port}") as s2,
+        S2(endpoints=f"http://{HOST}:{port}", force_transport="fetch" if carrier == "http1" else None) as s2,
     ):
         yield s2
 

@@ -32,11 +32,11 @@ BRISK = tuple(fate for fate in Fate if fate is not Fate.STALL)
 class CuttingProxy:
     """Forwards to a port; while `mischief` is on, each connection meets its fate after some bytes."""
 
-    def __init__(self, port: int, seed: int, fates: Sequence[Fate]) -> None:
+    def __init__(self, port: int, seed: int, fates: Sequence[Fate], *, most_bytes: int) -> None:
         self._target = port
         self._random = random.Random(seed)
         self._fates = fates
-        self._most = self._random.choice((3_000, 30_000, 300_000))
+        self._most = self._random.choice((3_000, 30_000, most_bytes))
         self._tasks: set[asyncio.Task[None]] = set()
         self.mischief: bool = True
         self.fates: list[Fate] = []
@@ -124,8 +124,10 @@ class _Met(Exception):
 
 
 @asynccontextmanager
-async def cutting(port: int, seed: int, fates: Sequence[Fate] = BRISK) -> AsyncIterator[CuttingProxy]:
-    proxy = CuttingProxy(port, seed, fates)
+async def cutting(
+    port: int, seed: int, fates: Sequence[Fate] = BRISK, *, most_bytes: int = 300_000
+) -> AsyncIterator[CuttingProxy]:
+    proxy = CuttingProxy(port, seed, fates, most_bytes=most_bytes)
     server = await asyncio.start_server(proxy.serve, HOST, 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

@@ -19,6 +19,7 @@ from perdure import (
     Stream,
 )
 from perdure.errors import BadRequest
+from tests.client.conftest import Carrier
 from tests.store.making import PATIENCE_SECONDS
 
 RAW = bytes(range(32))
@@ -60,16 +61,22 @@ async def test_a_key_as_bytes_or_text_serves_every_way_to_write_and_read(
     assert await texts(sealed.stream("s", encryption_key=RAW)) == ["unary", "session", "producer"]
 
 
-async def test_a_handle_without_a_key_is_refused_by_name_of_the_cipher(sealed: Basin, cipher: Cipher) -> None:
+async def test_a_handle_without_a_key_is_refused_by_name_of_the_cipher(
+    sealed: Basin, cipher: Cipher, carrier: Carrier
+) -> None:
     await sealed.stream("s", encryption_key=RAW).append([AppendRecord("x")])
     bare = sealed.stream("s")
     problem = f"missing encryption key for stream cipher '{cipher.value}'"
     for call in (bare.append([AppendRecord("x")]), bare.read(BEGINNING), bare.fence("me")):
         with pytest.raises(BadRequest, match=problem):
             await call
+    session = bare.append_session()
     with pytest.raises(BadRequest, match=problem):
-        async with bare.append_session():
-            pass
+        await (await session.submit([AppendRecord("x")]))
+    if carrier != "http1":  # there, nothing is asked before there is a batch
+        with pytest.raises(BadRequest, match=problem):
+            async with bare.append_session():
+                pass
     with pytest.raises(BadRequest, match=problem):
         async with bare.read_session(BEGINNING):
             pass

@@ -14,7 +14,9 @@ import pytest
 
 from perdure import (
     S2,
+    AppendAck,
     AppendRecord,
+    AppendSession,
     BasinNotFound,
     DecryptionFailed,
     EncryptionKey,
@@ -31,6 +33,7 @@ from perdure import (
 )
 from perdure.client.endpoints import Endpoints
 from perdure.client.retries import RetryPolicy
+from perdure.client.settings import ForcedTransport
 from perdure.errors import AuthenticationFailed
 from perdure.model.configs import Cipher
 from perdure.server.self_signed import make_certificate
@@ -64,8 +67,8 @@ async def port(engine: Engine) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def s2(port: int) -> AsyncIterator[S2]:
-    async with S2(endpoints=f"http://{HOST}:{port}", retries=ONE_ATTEMPT) as s2:
+async def s2(port: int, forced: ForcedTransport) -> AsyncIterator[S2]:
+    async with S2(endpoints=f"http://{HOST}:{port}", retries=ONE_ATTEMPT, force_transport=forced) as s2:
         yield s2
 
 
@@ -81,7 +84,11 @@ def tasks_of_the_client() -> list[object]:
     return [found for found in coroutines if "/perdure/client/" in found.cr_code.co_filename]  # type: ignore[union-attr]
 
 
-class Http1(asyncio.Protocol):
+async def post(session: AppendSession) -> AppendAck:
+    return await (await session.submit([AppendRecord("x")]))
+
+
+class NoStore(asyncio.Protocol):
     """Knows nothing of HTTP/2, and says so."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -99,20 +106,20 @@ async def strangers(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[s
 
 
 class TestErrors:
-    async def test_a_wrong_token(self, engine: Engine) -> None:
+    async def test_a_wrong_token(self, engine: Engine, forced: ForcedTransport) -> None:
         async with serving_engine(engine, root_token=TOKEN) as port:
             url = f"http://{HOST}:{port}"
-            async with S2(access_token=TOKEN, endpoints=url) as s2:
+            async with S2(access_token=TOKEN, endpoints=url, force_transport=forced) as s2:
                 basin = await s2.basins.create(BASIN, create_stream_on_append=True)
                 await basin.stream("s").append([AppendRecord("x")])
             for token in ("wrong", None):
-                async with S2(access_token=token, endpoints=url) as s2:
+                async with S2(access_token=token, endpoints=url, force_transport=forced) as s2:
                     stream = s2.basin(BASIN).stream("s")
                     calls: list[Callable[[], Awaitable[object]]] = [
                         lambda s2=s2: s2.basins.get_config(BASIN),  # type: ignore[misc]
                         lambda stream=stream: stream.append([AppendRecord("x")]),  # type: ignore[misc]
                         lambda stream=stream: stream.read_session(SeqNum(0)).__aenter__(),  # type: ignore[misc]
-                        lambda stream=stream: stream.append_session().__aenter__(),  # type: ignore[misc]
+                        lambda stream=stream: post(stream.append_session()),  # type: ignore[misc]
                     ]
                     for call in calls:
                         with pytest.raises(AuthenticationFailed) as caught:
@@ -157,15 +164,18 @@ class TestErrors:
             await session.aclose()
         assert (await stream.check_tail()).seq_num == 1
 
-    async def test_nobody_listens(self) -> None:
-        async with S2(endpoints=f"http://{HOST}:1", retries=RetryPolicy(max_attempts=2, min_delay_ms=1)) as s2:
+    async def test_nobody_listens(self, forced: ForcedTransport) -> None:
+        twice = RetryPolicy(max_attempts=2, min_delay_ms=1)
+        async with S2(endpoints=f"http://{HOST}:1", retries=twice, force_transport=forced) as s2:
             with pytest.raises(TransportError, match="cannot connect") as caught:
                 await s2.basins.get_config(BASIN)
             assert caught.value.has_no_side_effects
 
-    async def test_somebody_else_listens(self) -> None:
-        async with strangers(Http1) as url, S2(endpoints=url, retries=ONE_ATTEMPT) as s2:
-            with pytest.raises(TransportError, match="is this an HTTP/2 server"):
+    async def test_somebody_else_listens(self, forced: ForcedTransport) -> None:
+        async with strangers(NoStore) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport=forced) as s2:
+            with pytest.raises(
+                PerdureError, match="HTTP/1.x; if .* force_transport" if forced == "s2s" else "status 400"
+            ):
                 await s2.basins.get_config(BASIN)
 
     async def test_silence(self) -> None:
@@ -173,8 +183,18 @@ class TestErrors:
             strangers(asyncio.Protocol) as url,
             S2(endpoints=url, retries=ONE_ATTEMPT, connection_timeout=0.05) as s2,
         ):
-            with pytest.raises(TransportError, match=r"within 0\.05 s"):
+            with pytest.raises(TransportError, match=r"within 0\.05 s; .* force_transport"):
                 await s2.basins.get_config(BASIN)
+
+    async def test_silence_after_a_request(self) -> None:
+        async with (
+            strangers(asyncio.Protocol) as url,
+            S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch", request_timeout=0.05) as s2,
+        ):
+            stream = s2.basin(BASIN).stream("s")
+            for call in (stream.check_tail(), post(stream.append_session()), stream.read_session().__aenter__()):
+                with pytest.raises(TransportError, match=r"within 0\.05 s"):
+                    await call
 
     async def test_after_closing(self, s2: S2, stream: Stream) -> None:
         await s2.aclose()
@@ -185,7 +205,9 @@ class TestErrors:
 
 
 class TestTls:
-    async def test_a_certificate_that_is_trusted_and_one_that_is_not(self, engine: Engine, tmp_path: Path) -> None:
+    async def test_a_certificate_that_is_trusted_and_one_that_is_not(
+        self, engine: Engine, tmp_path: Path, forced: ForcedTransport
+    ) -> None:
         files = TlsFiles(certificate=tmp_path / "certificate.pem", key=tmp_path / "key.pem")
         certificate, key = make_certificate(("localhost", HOST))
         files.certificate.write_bytes(certificate)
@@ -193,18 +215,20 @@ class TestTls:
         trusting = ssl.create_default_context(cadata=certificate.decode())
         async with serving_engine(engine, tls=files) as port:
             url = f"https://{HOST}:{port}"
-            async with S2(endpoints=url, ssl_context=trusting, retries=ONE_ATTEMPT) as s2:
+            async with S2(endpoints=url, ssl_context=trusting, retries=ONE_ATTEMPT, force_transport=forced) as s2:
                 basin = await s2.basins.create(BASIN, create_stream_on_append=True)
                 async with basin.stream("s").append_session() as session:
                     _ = await session.submit([AppendRecord(bytes(10**6))])
                 assert (await basin.stream("s").read(SeqNum(0))).records[0].body == bytes(10**6)
-            async with S2(endpoints=url, retries=ONE_ATTEMPT) as s2:
+            async with S2(endpoints=url, retries=ONE_ATTEMPT, force_transport=forced) as s2:
                 with pytest.raises(TransportError, match="cannot be trusted"):
                     await s2.basins.get_config(BASIN)
 
 
 class TestAddresses:
-    async def test_the_basin_in_the_host_name(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_basin_in_the_host_name(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch, forced: ForcedTransport
+    ) -> None:
         """The server knows basins by their hosts, and the client sends no other sign of them."""
         resolve = asyncio.get_running_loop().getaddrinfo
 
@@ -215,7 +239,7 @@ class TestAddresses:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", local)
         async with serving_engine(engine) as port:
             endpoints = Endpoints(f"http://{HOST}:{port}", f"http://{{basin}}.b.localhost:{port}")
-            async with S2(endpoints=endpoints, retries=ONE_ATTEMPT) as s2:
+            async with S2(endpoints=endpoints, retries=ONE_ATTEMPT, force_transport=forced) as s2:
                 await s2.basins.create(BASIN, create_stream_on_append=True)
                 assert (await s2.basin(BASIN).stream("s").append([AppendRecord("x")])).end.seq_num == 1
 
@@ -229,9 +253,11 @@ class TestAddresses:
 
 class TestCompression:
     @pytest.mark.parametrize("compression", list(Compression))
-    async def test_records_both_ways(self, port: int, stream: Stream, compression: Compression) -> None:
+    async def test_records_both_ways(
+        self, port: int, stream: Stream, compression: Compression, forced: ForcedTransport
+    ) -> None:
         body = b"the same words again and again " * 100
-        async with S2(endpoints=f"http://{HOST}:{port}", compression=compression) as s2:
+        async with S2(endpoints=f"http://{HOST}:{port}", compression=compression, force_transport=forced) as s2:
             packed = s2.basin(BASIN).stream(stream.name)
             await packed.append([AppendRecord(body)])
             async with packed.append_session() as session:
@@ -282,11 +308,13 @@ class TestBulk:
 
 class TestCancelling:
     @pytest.mark.parametrize("steps", [*range(25), 40, 80])
-    async def test_at_any_step_nothing_is_left(self, port: int, stream: Stream, steps: int) -> None:
+    async def test_at_any_step_nothing_is_left(
+        self, port: int, stream: Stream, steps: int, forced: ForcedTransport
+    ) -> None:
         """No task, no socket, no warning; and the streams of a shared connection are given back."""
         loop = asyncio.get_running_loop()
         loop.set_debug(True)
-        async with S2(endpoints=f"http://{HOST}:{port}", retries=ONE_ATTEMPT) as other:
+        async with S2(endpoints=f"http://{HOST}:{port}", retries=ONE_ATTEMPT, force_transport=forced) as other:
             await stream.append([AppendRecord("a")])
             mine = other.basin(BASIN).stream(stream.name)
 
@@ -317,10 +345,12 @@ class TestCancelling:
             assert (await mine.check_tail()).seq_num >= 1, "it goes on working"
         assert tasks_of_the_client() == []
 
-    async def test_closing_the_client_ends_a_session_that_tries_again(self, engine: Engine) -> None:
+    async def test_closing_the_client_ends_a_session_that_tries_again(
+        self, engine: Engine, forced: ForcedTransport
+    ) -> None:
         patient = RetryPolicy(max_attempts=10, min_delay_ms=60_000, max_delay_ms=60_000)
         async with serving_engine(engine) as port:
-            s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=patient)
+            s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=patient, force_transport=forced)
             basin = await s2.basins.create(BASIN)
             session = (await basin.streams.create("s")).append_session()
             await (await session.submit([AppendRecord("x")]))

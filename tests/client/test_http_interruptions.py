@@ -19,6 +19,7 @@ from perdure import (
     TransportError,
 )
 from perdure.client.retries import AppendRetryPolicy, RetryPolicy
+from perdure.client.settings import ForcedTransport
 from perdure.store.engine import Engine
 from tests.client.cutting_proxy import CuttingProxy, Fate, cutting
 from tests.client.http_server import HOST, serving_engine
@@ -29,8 +30,13 @@ PATIENT = RetryPolicy(max_attempts=50, min_delay_ms=1, max_delay_ms=20)
 WARY = RetryPolicy(max_attempts=50, min_delay_ms=1, max_delay_ms=20, appends=AppendRetryPolicy.NO_SIDE_EFFECTS)
 SEEDS = [*range(4), *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 200)]]
 """A test that fails names its seed: run it with `-m ''`, since most are left to `make soak`."""
-BATCHES = 1000
 EACH = 3
+
+
+@pytest.fixture
+def batches(forced: ForcedTransport) -> int:
+    """How many there are to send; fewer where each has to wait for the one before."""
+    return 1000 if forced == "s2s" else 250
 
 
 @pytest.fixture
@@ -59,20 +65,26 @@ async def direct(port: int) -> AsyncIterator[Stream]:
 
 
 @pytest.fixture(params=SEEDS)
-async def proxy(request: pytest.FixtureRequest, port: int) -> AsyncIterator[CuttingProxy]:
-    async with cutting(port, request.param) as proxy:
+async def proxy(request: pytest.FixtureRequest, port: int, batches: int) -> AsyncIterator[CuttingProxy]:
+    async with cutting(port, request.param, most_bytes=300 * batches) as proxy:
         yield proxy
 
 
 @pytest.fixture(params=SEEDS)
-async def stalling(request: pytest.FixtureRequest, port: int) -> AsyncIterator[CuttingProxy]:
+async def stalling(request: pytest.FixtureRequest, port: int, batches: int) -> AsyncIterator[CuttingProxy]:
     """`proxy` with connections that fall silent, for what is done within the request timeout."""
-    async with cutting(port, request.param, [*Fate]) as proxy:
+    async with cutting(port, request.param, [*Fate], most_bytes=300 * batches) as proxy:
         yield proxy
 
 
-def through(proxy: CuttingProxy, retries: RetryPolicy) -> S2:
-    return S2(endpoints=f"http://{HOST}:{proxy.port}", retries=retries, request_timeout=0.5, connection_timeout=1)
+def through(proxy: CuttingProxy, retries: RetryPolicy, forced: ForcedTransport) -> S2:
+    return S2(
+        endpoints=f"http://{HOST}:{proxy.port}",
+        retries=retries,
+        request_timeout=0.5,
+        connection_timeout=1,
+        force_transport=forced,
+    )
 
 
 def batch(number: int) -> list[AppendRecord]:
@@ -94,27 +106,31 @@ def _applied(mismatch: SeqNumMismatch, least: int) -> int:
     return batches
 
 
-async def test_with_a_condition_every_record_is_there_once(direct: Stream, stalling: CuttingProxy) -> None:
+async def test_with_a_condition_every_record_is_there_once(
+    direct: Stream, stalling: CuttingProxy, forced: ForcedTransport, batches: int
+) -> None:
     """A batch whose acknowledgement was lost meets its own records; the writer goes on after them."""
     done = 0
-    async with through(stalling, PATIENT) as s2:
+    async with through(stalling, PATIENT, forced) as s2:
         stream = s2.basin(BASIN).stream("s")
-        while done < BATCHES:
+        while done < batches:
             session = stream.append_session()
             try:
                 async with session:
-                    for number in range(done, BATCHES):
+                    for number in range(done, batches):
                         _ = await session.submit(batch(number), match_seq_num=number * EACH)
-                done = BATCHES
+                done = batches
             except SeqNumMismatch as exc:
                 done = _applied(exc, done)
-    assert await stored(direct) == list(range(BATCHES * EACH))
+    assert await stored(direct) == list(range(batches * EACH))
     assert stalling.fates, "nothing was tested"
 
 
-async def test_without_a_condition_there_are_only_duplicates(direct: Stream, stalling: CuttingProxy) -> None:
-    async with through(stalling, PATIENT) as s2, s2.basin(BASIN).stream("s").append_session() as session:
-        tickets = [await session.submit(batch(number)) for number in range(BATCHES)]
+async def test_without_a_condition_there_are_only_duplicates(
+    direct: Stream, stalling: CuttingProxy, forced: ForcedTransport, batches: int
+) -> None:
+    async with through(stalling, PATIENT, forced) as s2, s2.basin(BASIN).stream("s").append_session() as session:
+        tickets = [await session.submit(batch(number)) for number in range(batches)]
         acks = [await ticket for ticket in tickets]
     found = await stored(direct)
     for number, ack in enumerate(acks):
@@ -123,11 +139,13 @@ async def test_without_a_condition_there_are_only_duplicates(direct: Stream, sta
     assert stalling.fates
 
 
-async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Stream, stalling: CuttingProxy) -> None:
+async def test_without_side_effects_an_ambiguous_failure_is_raised(
+    direct: Stream, stalling: CuttingProxy, forced: ForcedTransport, batches: int
+) -> None:
     acked: list[int] = []
 
     async def write(session: AppendSession) -> None:
-        for number in range(BATCHES // 4):
+        for number in range(batches // 4):
             await (await session.submit(batch(number)))
             acked.append(number)
 
@@ -139,7 +157,7 @@ async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Strea
             return exc
         return None
 
-    async with through(stalling, WARY) as s2:
+    async with through(stalling, WARY, forced) as s2:
         failure = await failure_of(s2.basin(BASIN).stream("s").append_session())
     found = await stored(direct)
     assert found == list(range(len(found))), "nothing twice"
@@ -151,19 +169,21 @@ async def test_without_side_effects_an_ambiguous_failure_is_raised(direct: Strea
         assert len(found) // EACH - len(acked) in (0, 1), "but the last may be there"
 
 
-async def test_a_reader_sees_every_record_once(direct: Stream, proxy: CuttingProxy) -> None:
+async def test_a_reader_sees_every_record_once(
+    direct: Stream, proxy: CuttingProxy, forced: ForcedTransport, batches: int
+) -> None:
     """It follows while records come, over all connections that it loses."""
-    total = BATCHES * EACH
+    total = batches * EACH
 
     async def write() -> None:
         async with direct.append_session() as session:
-            for number in range(BATCHES):
+            for number in range(batches):
                 _ = await session.submit(batch(number))
                 if number % 50 == 0:
                     await asyncio.sleep(0)
 
     async with (
-        through(proxy, PATIENT) as s2,
+        through(proxy, PATIENT, forced) as s2,
         s2.basin(BASIN).stream("s").read_session(SeqNum(0), count=total, wait=30) as records,
     ):
         writing = asyncio.create_task(write())
@@ -173,11 +193,13 @@ async def test_a_reader_sees_every_record_once(direct: Stream, proxy: CuttingPro
     assert proxy.fates
 
 
-async def test_bounded_reads_end_where_they_should(direct: Stream, proxy: CuttingProxy) -> None:
+async def test_bounded_reads_end_where_they_should(
+    direct: Stream, proxy: CuttingProxy, forced: ForcedTransport
+) -> None:
     async with direct.append_session() as session:
         for number in range(300):
             _ = await session.submit(batch(number))
-    async with through(proxy, PATIENT) as s2:
+    async with through(proxy, PATIENT, forced) as s2:
         stream = s2.basin(BASIN).stream("s")
         for count in (1, 100, 900, 5000):
             for _ in range(3):
@@ -185,8 +207,8 @@ async def test_bounded_reads_end_where_they_should(direct: Stream, proxy: Cuttin
                     assert [record.seq_num async for record in records] == list(range(min(count, 900)))
 
 
-async def test_calls_are_made_again(direct: Stream, stalling: CuttingProxy) -> None:
-    async with through(stalling, PATIENT) as s2:
+async def test_calls_are_made_again(direct: Stream, stalling: CuttingProxy, forced: ForcedTransport) -> None:
+    async with through(stalling, PATIENT, forced) as s2:
         stream = s2.basin(BASIN).stream("s")
         at = 0
         while at < 300:
@@ -199,7 +221,7 @@ async def test_calls_are_made_again(direct: Stream, stalling: CuttingProxy) -> N
     assert await stored(direct) == list(range(300))
 
 
-async def test_a_server_that_is_replaced(engine: Engine) -> None:
+async def test_a_server_that_is_replaced(engine: Engine, forced: ForcedTransport) -> None:
     """It stops in an orderly way under sessions, and another one takes its address."""
     acked: list[int] = []
     seen: list[int] = []
@@ -221,7 +243,7 @@ async def test_a_server_that_is_replaced(engine: Engine) -> None:
 
     stop = asyncio.Event()
     async with serving_engine(engine) as port:
-        s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=patient)
+        s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=patient, force_transport=forced)
         basin = await s2.basins.create(BASIN)
         stream = await basin.streams.create("s")
         writing, following = asyncio.create_task(write(stream, stop)), asyncio.create_task(follow(stream))
@@ -244,9 +266,9 @@ async def test_a_server_that_is_replaced(engine: Engine) -> None:
     assert acked == sorted(set(acked))
 
 
-async def test_abandoning_while_it_tries_again(direct: Stream, port: int) -> None:
+async def test_abandoning_while_it_tries_again(direct: Stream, port: int, forced: ForcedTransport) -> None:
     async with cutting(port, 0) as proxy:
-        s2 = await through(proxy, RetryPolicy(max_attempts=1000, min_delay_ms=1, max_delay_ms=1))
+        s2 = await through(proxy, RetryPolicy(max_attempts=1000, min_delay_ms=1, max_delay_ms=1), forced)
         session = s2.basin(BASIN).stream("s").append_session()
         await (await session.submit(batch(0)))
     ticket = await session.submit(batch(1))  # nobody is there any more

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from ..errors import UsageError
 from ..wire.compression import Compression, compress
 from .endpoints import Endpoints
+from .proxies import Proxies
 from .retries import RetryPolicy
+
+ForcedTransport: TypeAlias = Literal["s2s", "fetch"]
+"""How requests are carried, in the words of other SDKs: `"s2s"` is HTTP/2, with sessions of that name; `"fetch"`
+is HTTP/1.1, with append sessions as calls one after the other, and read sessions as server-sent events."""
 
 TOKEN_VARIABLE: Final = "S2_ACCESS_TOKEN"
 
@@ -21,7 +27,8 @@ class HttpSettings:
     """Everything that `S2` is told about a store behind HTTP. Raises `UsageError`. The token shows nowhere."""
 
     __slots__ = (
-        "access_token", "compression", "connection_timeout", "endpoints", "request_timeout", "retries", "ssl_context"
+        "access_token", "compression", "connection_timeout", "endpoints", "force_transport", "proxies",
+        "request_timeout", "retries", "ssl_context",
     )  # fmt: skip
 
     def __init__(
@@ -34,7 +41,11 @@ class HttpSettings:
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
         connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
         ssl_context: ssl.SSLContext | None = None,
+        force_transport: ForcedTransport | None = None,
+        proxy: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`environment` names proxies if `proxy` does not; this process's own if not given."""
         self.access_token: str | None = _token(access_token)
         self.endpoints: Endpoints = Endpoints.of(endpoints)
         self.retries: RetryPolicy = retries or RetryPolicy()
@@ -42,6 +53,14 @@ class HttpSettings:
         self.request_timeout: float = _seconds(request_timeout, "request_timeout")
         self.connection_timeout: float = _seconds(connection_timeout, "connection_timeout")
         self.ssl_context: ssl.SSLContext | None = ssl_context
+        if force_transport is not None and force_transport not in get_args(ForcedTransport):
+            raise UsageError(
+                f"force_transport must be one of {get_args(ForcedTransport)}, or None for what works; "
+                f"got {force_transport!r}"
+            )
+        self.force_transport: ForcedTransport | None = force_transport
+        schemes = frozenset((self.endpoints.account_origin.scheme,))  # that of the basins too, see `Endpoints`
+        self.proxies: Proxies = Proxies(proxy, os.environ if environment is None else environment, schemes)
         compress(b"", compression)  # tells now whether a package is missing
         if self.access_token is None and self.endpoints.is_cloud:
             raise UsageError(

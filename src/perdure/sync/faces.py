@@ -17,7 +17,7 @@ from ..client.endpoints import Endpoints
 from ..client.in_flight import DEFAULT_MAX_IN_FLIGHT_BYTES
 from ..client.producer import RecordAck
 from ..client.retries import RetryPolicy
-from ..client.settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS
+from ..client.settings import DEFAULT_CONNECTION_TIMEOUT_SECS, DEFAULT_REQUEST_TIMEOUT_SECS, ForcedTransport
 from ..client.transport import Transport
 from ..model.access_tokens import AccessTokenInfo, AccessTokenScope
 from ..model.batches import AppendAck, AppendInput, ReadBatch
@@ -646,6 +646,8 @@ class S2(Account):
         request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
         connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
         ssl_context: ssl.SSLContext | None = None,
+        force_transport: ForcedTransport | None = None,
+        proxy: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         """A client for a store behind HTTP, opened at once.
@@ -658,8 +660,17 @@ class S2(Account):
             compression: how request bodies and batches are packed, and answers asked for.
             request_timeout: seconds for each attempt of a request, and for each acknowledgement of an append session. A
                 read may take its `wait` more.
-            connection_timeout: seconds for a new connection, until the server has shown that it speaks HTTP/2.
-            ssl_context: how servers are verified; by the certificates of the system if not given.
+            connection_timeout: seconds for a new connection, until the server has shown which HTTP it speaks.
+            ssl_context: how servers are verified; by the certificates of the system if not given. The client sets
+                which protocols it offers (ALPN), so clients with different `force_transport` need one each.
+            force_transport: `"s2s"` for HTTP/2 or an error, `"fetch"` for HTTP/1.1. If not given, it is HTTP/2 unless
+                the server or a proxy speaks HTTP/1.1 only. Over HTTP/1.1 nothing is missing, but append sessions have
+                one batch in flight at a time, and tell what is wrong with their stream with the first; and read
+                sessions need a connection each.
+            proxy: the HTTP proxy that leads to the store, as `"http://user:password@host:port"`; `"direct"` for none.
+                If not given, the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, except for
+                this machine's own addresses. An `http` address is reached through it by HTTP/1.1, or a tunnel with
+                `force_transport="s2s"`; an `https` one always through a tunnel.
             transport: what carries the requests, for stores that this package does not know. The other
                 arguments mean nothing then.
 
@@ -674,6 +685,8 @@ class S2(Account):
                 request_timeout=request_timeout,
                 connection_timeout=connection_timeout,
                 ssl_context=ssl_context,
+                force_transport=force_transport,
+                proxy=proxy,
                 transport=transport,
             )
         )

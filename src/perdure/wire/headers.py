@@ -44,6 +44,7 @@ CONTENT_LENGTH: Final = b"content-length"
 CONTENT_TYPE: Final = b"content-type"
 HOST: Final = b"host"
 ORIGIN: Final = b"origin"
+PROXY_AUTHORIZATION: Final = b"proxy-authorization"
 RETRY_AFTER: Final = b"retry-after"
 USER_AGENT: Final = b"user-agent"
 VARY: Final = b"vary"
@@ -70,7 +71,7 @@ EVENT_STREAM: Final = b"text/event-stream"
 PLAIN_TEXT: Final = b"text/plain; charset=utf-8"
 PROMETHEUS_TEXT: Final = b"text/plain; version=0.0.4"
 
-SECRET_HEADERS: Final = frozenset({AUTHORIZATION, S2_ENCRYPTION_KEY})
+SECRET_HEADERS: Final = frozenset({AUTHORIZATION, PROXY_AUTHORIZATION, S2_ENCRYPTION_KEY})
 """What nobody may log or repeat."""
 
 UNBUFFERED: Final = ((CACHE_CONTROL, b"no-cache, no-transform"), (X_ACCEL_BUFFERING, b"no"))

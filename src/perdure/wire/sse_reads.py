@@ -123,4 +123,9 @@ def decode_event(event: SseEvent, form: Format) -> ReadBatch | PerdureError | Do
         return ReadBatch((), records_json.decode_tail(event.data.encode()))
     if event.event == "error":
         return decode_error(None, event.data.encode())
-    return Done.DONE if not event.event and event.data == _DONE_DATA else None
+    return Done.DONE if is_done(event) else None
+
+
+def is_done(event: SseEvent) -> bool:
+    """Whether it is the last event of a read that ended cleanly."""
+    return not event.event and event.data == _DONE_DATA

@@ -7,12 +7,16 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.client.endpoints import Origin
+from perdure.client.exchange import Destination, Head
 from perdure.client.http2 import frames
 from perdure.client.http2.connection import Http2Connection
 from perdure.client.http2.frames import Kind
 from perdure.client.http2.protocol import Http2Protocol
 from perdure.client.http2.stream import Http2Stream
 from tests.client.http2.test_protocol import HEAD, Heard, ready, take
+
+POST = Head(b"POST", b"/v1/x", Destination(Origin("http", "x", 80), (), b""))
 
 
 def data_frames(wire: bytes) -> list[tuple[bytes, bool]]:
@@ -93,32 +97,32 @@ def connected() -> tuple[Http2Connection, Recorded]:
 
 async def test_what_is_sent_in_one_round_of_the_loop_takes_two_writes() -> None:
     connection, socket = connected()
-    stream = connection.open(HEAD, Heard(), end=False)
+    exchange = connection.open(POST, Heard(), end=False)
     assert len(socket.writes) == 1, "the first one does not wait"
     for number in range(100):
-        connection.send(stream, b"%03d" % number)
+        exchange.send(b"%03d" % number)
     assert len(socket.writes) == 1
     await asyncio.sleep(0)
     assert [data_frames(write) for write in socket.writes[1:]] == [
         [(b"".join(b"%03d" % number for number in range(100)), False)]
     ]
-    connection.send(stream, b"later")
+    exchange.send(b"later")
     assert data_frames(socket.writes[-1]) == [(b"later", False)]
 
 
 async def test_much_does_not_wait_for_more() -> None:
     connection, socket = connected()
-    stream = connection.open(HEAD, Heard(), end=False)
+    exchange = connection.open(POST, Heard(), end=False)
     for _ in range(4):
-        connection.send(stream, bytes(16 * 1024))
+        exchange.send(bytes(16 * 1024))
     assert sum(len(content) for write in socket.writes for content, _ in data_frames(write)) == 4 * 16 * 1024 - 1
 
 
 async def test_a_request_that_is_given_up_before_it_left_was_not_applied() -> None:
     connection, socket = connected()
     first, second = Heard(), Heard()
-    connection.open(HEAD, first, body=b"first")
-    connection.open(HEAD, second, body=b"second")
+    connection.open(POST, first, body=b"first")
+    connection.open(POST, second, body=b"second")
     connection.connection_lost(None)
     assert [data_frames(write) for write in socket.writes] == [[(b"first", True)]]
     assert (first.error is not None, second.error is not None) == (True, True)

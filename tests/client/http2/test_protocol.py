@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perdure.client.exchange import Fields
 from perdure.client.http2 import frames
-from perdure.client.http2.fields import MAX_FIELDS_BYTES, FieldDecoder, Fields, literal, literals
-from perdure.client.http2.frames import Http2Violation, Kind, Setting
+from perdure.client.http2.fields import MAX_FIELDS_BYTES, FieldDecoder, literal, literals
+from perdure.client.http2.frames import AnsweredInHttp1, Http2Violation, Kind, Setting
 from perdure.client.http2.protocol import MAX_STREAMS, Http2Protocol
 from perdure.client.http2.stream import STREAM_WINDOW_BYTES
 from perdure.errors import PerdureError, TransportError
@@ -268,7 +269,6 @@ class TestPeersThatBreakTheRules:
     @pytest.mark.parametrize(
         "data",
         [
-            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
             b"SSH-2.0-OpenSSH_9.6\r\n",
             frames.ping_ack(b"12345678"),
         ],
@@ -276,6 +276,14 @@ class TestPeersThatBreakTheRules:
     def test_a_peer_that_does_not_speak_it(self, data: bytes) -> None:
         with pytest.raises(Http2Violation, match="is this an HTTP/2 server"):
             Http2Protocol().receive(data)
+
+    @pytest.mark.parametrize("cut", [1, 8, 9, 20])
+    def test_a_peer_that_speaks_an_older_one(self, cut: int) -> None:
+        protocol, answer = Http2Protocol(), b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"
+        if cut < 9:
+            protocol.receive(answer[:cut])
+        with pytest.raises(AnsweredInHttp1):
+            protocol.receive(answer[cut if cut < 9 else 0 :])
 
     @pytest.mark.parametrize(
         "data",

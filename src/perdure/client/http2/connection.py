@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import Final, cast
 
-from ...errors import TransportError
+from ..exchange import Head, Listener
 from . import frames
+from .fields import pack
 from .frames import Code, Http2Violation
 from .protocol import Http2Protocol
-from .stream import Http2Stream, Listener
+from .stream import Http2Stream
 
 _WRITE_BYTES: Final = 256 * 1024
 """How much goes to the socket's buffer at a time; what does not fit waits in its streams, where it can be given up."""
@@ -24,8 +24,39 @@ _CLOSE_SECS: Final = 1.0
 ALPN: Final = "h2"
 
 
+class Http2Exchange:
+    """One request and its answer, as whoever asked sees them."""
+
+    __slots__ = ("_connection", "_stream")
+
+    def __init__(self, connection: Http2Connection, stream: Http2Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    @property
+    def sent_some(self) -> bool:
+        return self._stream.sent_some
+
+    def send(self, data: bytes) -> None:
+        self._connection.send(self._stream, data)
+
+    def finish(self) -> None:
+        self._connection.send(self._stream, end=True)
+
+    def read(self, size: int) -> None:
+        self._connection.read(self._stream, size)
+
+    def reset(self) -> None:
+        self._connection.reset(self._stream)
+
+    def leave_connection(self) -> None:
+        self._connection.retire()
+
+
 class Http2Connection(asyncio.Protocol):
-    """Requests to one server. Made with `connect`."""
+    """Requests to one server, all at once."""
+
+    is_http2: Final = True
 
     def __init__(self) -> None:
         self._http = Http2Protocol()
@@ -43,47 +74,8 @@ class Http2Connection(asyncio.Protocol):
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
-    @classmethod
-    async def connect(cls, host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> Http2Connection:
-        """Connect, and wait until the server has shown that it speaks HTTP/2.
-
-        Raises `TransportError`, which says that nothing can have been applied. `timeout` is in seconds, for all of it.
-        """
-        connection: Http2Connection | None = None
-        try:
-            async with asyncio.timeout(timeout):
-                loop = asyncio.get_running_loop()
-                _, connection = await loop.create_connection(
-                    cls,
-                    host,
-                    port,
-                    ssl=tls,
-                    server_hostname=host if tls is not None else None,
-                )
-                await connection._handshake(is_tls=tls is not None)
-                return connection
-        except TimeoutError:
-            what = f"no connection to {host}:{port} within {timeout:g} s"
-        except ssl.SSLCertVerificationError as exc:
-            what = f"the certificate of {host}:{port} cannot be trusted: {exc.verify_message}"
-        except OSError as exc:
-            what = f"cannot connect to {host}:{port}: {exc.strerror or exc}"
-        except Http2Violation as exc:
-            what = f"{host}:{port}: {exc.message}"
-        except BaseException:
-            if connection is not None:
-                connection.abort()
-            raise
-        if connection is not None:
-            connection.abort()
-        raise TransportError(what, may_have_applied=False)
-
-    async def _handshake(self, *, is_tls: bool) -> None:
-        assert self._transport is not None
-        if is_tls:
-            channel = cast("ssl.SSLObject", self._transport.get_extra_info("ssl_object"))
-            if channel.selected_alpn_protocol() != ALPN:
-                raise Http2Violation("the server did not agree to speak it over TLS")
+    async def ready(self) -> None:
+        """Wait until the server has shown that it speaks HTTP/2. Raises `Http2Violation` when it does not."""
         await self._ready
 
     # Requests -------------------------------------------------------------------------------------
@@ -98,15 +90,15 @@ class Http2Connection(asyncio.Protocol):
         """Whether nothing can come or go any more."""
         return self._failure is not None
 
-    def open(self, block: bytes, listener: Listener, *, body: bytes | None = None, end: bool = True) -> Http2Stream:
+    def open(self, head: Head, listener: Listener, *, body: bytes | None = None, end: bool = True) -> Http2Exchange:
         """Send a request; only while `has_room`. `body` None is none, and `end` False leaves it open for `send`."""
-        stream = self._http.open(block, listener, has_body=body is not None or not end)
+        stream = self._http.open(pack(head), listener, has_body=body is not None or not end)
         if body or not end:
             self._http.send(stream, body or b"", end=end)
         elif body is not None:
             self._http.send(stream, end=True)
         self._pump_or_gather(len(body or b""))
-        return stream
+        return Http2Exchange(self, stream)
 
     def send(self, stream: Http2Stream, data: bytes = b"", *, end: bool = False) -> None:
         """Send a piece of a body as far as flow control lets it, the rest later. Never waits."""

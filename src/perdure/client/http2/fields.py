@@ -8,14 +8,13 @@ encoder. Answers may use the whole of HPACK.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 import hpack
 
+from ..endpoints import Origin
+from ..exchange import Field, Fields, Head
 from .frames import Code, Http2Violation
-
-Fields: TypeAlias = list[tuple[bytes, bytes]]
-"""Names in lower case, with their values, in order."""
 
 MAX_FIELDS_BYTES: Final = 64 * 1024
 """Of one answer's fields, packed or not."""
@@ -39,8 +38,33 @@ def literal(name: bytes, value: bytes, *, secret: bool = False) -> bytes:
     )
 
 
-def literals(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+def literals(fields: Iterable[Field]) -> bytes:
     return b"".join([literal(name, value) for name, value in fields])
+
+
+def pack(head: Head) -> bytes:
+    """All fields of a request."""
+    return b"".join(
+        [
+            literal(b":method", head.method),
+            literal(b":path", head.path),
+            head.destination.packed,
+            literals(head.fields),
+            *[literal(name, value, secret=True) for name, value in head.secrets],
+        ]
+    )
+
+
+def pack_common(origin: Origin, fields: Iterable[Field], secrets: Iterable[Field]) -> bytes:
+    """What all requests to a server have in common, to be packed once."""
+    return b"".join(
+        [
+            literal(b":scheme", origin.scheme.encode()),
+            literal(b":authority", origin.authority.encode()),
+            literals(fields),
+            *[literal(name, value, secret=True) for name, value in secrets],
+        ]
+    )
 
 
 def _length(size: int) -> bytes:

@@ -83,6 +83,13 @@ class Http2Violation(ProtocolViolation):
         self.reason: Code = reason
 
 
+class AnsweredInHttp1(Http2Violation):
+    """The peer does not know HTTP/2. Nothing but the preface was sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__("the server answered in HTTP/1.x")
+
+
 def code_name(code: int) -> str:
     """A reset's reason for people."""
     try:

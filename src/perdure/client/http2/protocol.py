@@ -10,10 +10,11 @@ from collections import deque
 from typing import Final
 
 from ...errors import TransportError
+from ..exchange import Fields, Listener
 from . import frames
-from .fields import MAX_FIELDS_BYTES, FieldDecoder, Fields
-from .frames import Code, Http2Violation, Kind, Setting
-from .stream import STREAM_WINDOW_BYTES, Http2Stream, Listener
+from .fields import MAX_FIELDS_BYTES, FieldDecoder
+from .frames import AnsweredInHttp1, Code, Http2Violation, Kind, Setting
+from .stream import STREAM_WINDOW_BYTES, Http2Stream
 
 CONNECTION_WINDOW_BYTES: Final = 4 * STREAM_WINDOW_BYTES
 """Of all streams together. It is given back at once, so that a reader that is slow does not hold up the others."""
@@ -188,6 +189,8 @@ class Http2Protocol:
             kind, flags = data[at + 3], data[at + 4]
             stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & frames.MAX_STREAM_ID
             if length > MAX_FRAME_BYTES:
+                if not self.is_ready and data.startswith(b"HTTP/1.", at):
+                    raise AnsweredInHttp1
                 raise Http2Violation(
                     "a frame longer than allowed; is this an HTTP/2 server?"
                     if not self.is_ready

@@ -1,27 +1,14 @@
-"""One request and its answer: what the connection knows of them, and who hears of them."""
+"""One request and its answer, as the connection knows them."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final
 
-from ...errors import PerdureError
-from .fields import Fields
+from ..exchange import Listener
 
 STREAM_WINDOW_BYTES: Final = 10 * 1024 * 1024
 """What a stream may send before it is read (store API, section 10.1)."""
-
-
-class Listener(Protocol):
-    """Who hears the answer to a request. Nothing here may raise. After `end` or `lost` comes nothing more."""
-
-    def head(self, status: int, fields: Fields) -> None: ...
-
-    def data(self, piece: bytes) -> None: ...
-
-    def end(self) -> None: ...
-
-    def lost(self, error: PerdureError) -> None: ...
 
 
 class Http2Stream:

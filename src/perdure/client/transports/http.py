@@ -18,21 +18,31 @@ from ...model.positions import SeqNum, StreamPosition, Timestamp
 from ...model.reads import ReadRequest
 from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, ProvisionResult, StreamInfo
 from ...wire import access_tokens_json, configs_json, headers, metrics_json, protobuf, records_json, resources_json
+from ...wire.s2s import Frame
+from ...wire.sse import SseEvent
 from ..retries import applied_tail
 from ..settings import HttpSettings
+from ..transport import AppendChannel, ReadChannel
 from .http_append import HttpAppendChannel
 from .http_read import HttpReadChannel
 from .http_requests import Answer, Call, Requests, field
+from .one_at_a_time import OneAtATimeAppends
+from .read_forms import S2sReads, SseReads
 
 T = TypeVar("T")
 
 _JSON = ((headers.CONTENT_TYPE, headers.JSON),)
 _PROTOBUF = ((headers.CONTENT_TYPE, headers.PROTOBUF), (headers.ACCEPT, headers.PROTOBUF))
 _S2S = ((headers.CONTENT_TYPE, headers.S2S),)
+_SSE = ((headers.ACCEPT, headers.EVENT_STREAM), (headers.S2_FORMAT, b"base64"))
 
 
 class HttpTransport:
-    """A `Transport` over HTTP/2. Connections are made when they are needed, and made again when they are lost."""
+    """A `Transport` over HTTP/2, and over HTTP/1.1 where that does not get through.
+
+    Connections are made when they are needed, and made again when they are lost. Over HTTP/1.1 append sessions are
+    calls one after the other, and read sessions server-sent events; everything else is the same.
+    """
 
     def __init__(self, settings: HttpSettings) -> None:
         self._requests: Requests = Requests(settings)
@@ -162,7 +172,9 @@ class HttpTransport:
         call = Call(b"GET", path, basin, None, _PROTOBUF[1:], _secrets(key), patience_secs=patience)
         return _read(await self._requests.ask(call), protobuf.decode_read_batch)
 
-    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> HttpAppendChannel:
+    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> AppendChannel:
+        if not await self._requests.carries_sessions(basin):
+            return OneAtATimeAppends(self._requests, lambda batch: self.append(basin, name, batch, key=key))
         call = Call(b"POST", _records_path(name), basin, None, _S2S, _secrets(key), is_append=True)
         channel = HttpAppendChannel(self._requests, call)
         await channel.open()
@@ -176,13 +188,20 @@ class HttpTransport:
         *,
         key: EncryptionKey | None = None,
         on_interruption: Callable[[], None],
-    ) -> HttpReadChannel:
+    ) -> ReadChannel:
         secrets = _secrets(key)
+        is_s2s = await self._requests.carries_sessions(basin)
+        fields = _S2S if is_s2s else _SSE
 
         def call(rest: ReadRequest) -> Call:
-            return Call(b"GET", _records_path(name) + _read_query(rest), basin, None, _S2S, secrets)
+            # What is left to read stands in the query, so there is nothing for a `last-event-id` to say.
+            return Call(b"GET", _records_path(name) + _read_query(rest), basin, None, fields, secrets)
 
-        channel = HttpReadChannel(self._requests, request, call, on_interruption)
+        channel: HttpReadChannel[Frame] | HttpReadChannel[SseEvent]
+        if is_s2s:
+            channel = HttpReadChannel(self._requests, request, call, S2sReads, on_interruption)
+        else:
+            channel = HttpReadChannel(self._requests, request, call, SseReads, on_interruption)
         await channel.open()
         return channel
 

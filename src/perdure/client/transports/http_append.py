@@ -20,8 +20,22 @@ from ...model.batches import AppendAck, AppendInput
 from ...wire.append_input import append_input_parts
 from ...wire.s2s import Frame, FrameDecoder, join_frame
 from ...wire.s2s_messages import append_ack_of
+from ..exchange import Exchange
 from ..retries import applied_tail, leaves_doubt
-from .http_requests import Call, Requests, SessionStream
+from .http_requests import Call, Requests
+
+
+def check_ack(ack: AppendAck, records: int, last_end: int) -> None:
+    """Whether an acknowledgement can be that of a batch of so many records, behind the one that ended at `last_end`.
+
+    Raises `ProtocolViolation` (store API, section 10.5).
+    """
+    if ack.end.seq_num - ack.start.seq_num != records or ack.end.seq_num <= last_end:
+        raise ProtocolViolation(
+            f"an acknowledgement of records {ack.start.seq_num} to {ack.end.seq_num} for a batch of "
+            f"{records} after record {last_end}"
+        )
+
 
 _log: Final = logging.getLogger("perdure.client")
 
@@ -134,11 +148,7 @@ class HttpAppendChannel:
             if not self._sent:
                 raise ProtocolViolation("an acknowledgement without a batch")
             batch = self._batches[0]
-            if ack.end.seq_num - ack.start.seq_num != batch.records or ack.end.seq_num <= self._last_end:
-                raise ProtocolViolation(
-                    f"an acknowledgement of records {ack.start.seq_num} to {ack.end.seq_num} for a batch of "
-                    f"{batch.records} after record {self._last_end}"
-                )
+            check_ack(ack, batch.records, self._last_end)
         except PerdureError as exc:
             self.on_lost(link, exc)
             return
@@ -315,7 +325,7 @@ class _Link:
     def __init__(self, channel: HttpAppendChannel) -> None:
         self._channel = channel
         self._decoder = FrameDecoder()
-        self.stream: SessionStream | None = None
+        self.stream: Exchange | None = None
         self.is_over: bool = False
 
     def data(self, piece: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from ...errors import (
     PerdureError,
@@ -15,28 +15,26 @@ from ...errors import (
     ServerDraining,
     SessionClosed,
     TransportError,
-    TruncatedFrame,
 )
 from ...model.batches import ReadBatch
 from ...model.positions import SeqNum
 from ...model.reads import ReadRequest
-from ...wire.s2s import Frame, FrameDecoder
-from ...wire.s2s_messages import read_batch_of
+from ..exchange import Exchange
 from ..read_progress import ReadProgress
 from ..waiting import Bell
-from .http_requests import Call, Requests, SessionStream
+from .http_requests import Call, Requests
+from .read_forms import ReadForm
 
 _log: Final = logging.getLogger("perdure.client")
 
-LIVENESS_SECS: Final = 20.0
-"""A server that is alive says something at least so often (store API, section 6.7)."""
+T = TypeVar("T")
 
 
-class HttpReadChannel:
+class HttpReadChannel(Generic[T]):
     """A `ReadChannel`. No task runs for it: whoever reads drives it, over lost connections too.
 
-    When the server advises to leave it, the next call opens a session elsewhere, and only then ends the one that it
-    has.
+    `form` makes what takes a session apart, and `call` the request for it. When the server advises to leave it, the
+    next call opens a session elsewhere, and only then ends the one that it has.
     """
 
     def __init__(
@@ -44,14 +42,16 @@ class HttpReadChannel:
         requests: Requests,
         request: ReadRequest,
         call: Callable[[ReadRequest], Call],
+        form: Callable[[], ReadForm[T]],
         on_interruption: Callable[[], None],
     ) -> None:
         self._requests = requests
         self._call = call
+        self._form = form
         self._on_interruption = on_interruption
         self._progress = ReadProgress(request)
         self._clock = asyncio.get_running_loop().time
-        self._link: _Link | None = None
+        self._link: _Link[T] | None = None
         self._failures = 0
         self._pending: PerdureError | None = None
         """What was lost, and is to be retried by the next call."""
@@ -74,15 +74,14 @@ class HttpReadChannel:
             if link is None:
                 break
             try:
-                frame = await link.next()
-                if frame is None:
+                batch = await link.next()
+                if batch is None:
                     break
-                batch = read_batch_of(frame)
                 if not batch.records and batch.tail is None:
                     raise ProtocolViolation("a batch with neither records nor a tail")
             except PerdureError as exc:
-                if isinstance(exc, ServerDraining) and link.stream is not None:
-                    link.stream.leave_connection()
+                if isinstance(exc, ServerDraining) and link.exchange is not None:
+                    link.exchange.leave_connection()
                 self._drop()
                 if self._is_closed:
                     break
@@ -92,10 +91,9 @@ class HttpReadChannel:
                 self._pending = exc
                 self._on_interruption()
                 continue
-            link.used(frame)
             self._failures = 0
-            self._is_advised = frame.reconnect_advised and self._may_move
-            self._may_move = self._may_move or not frame.reconnect_advised
+            self._is_advised = link.is_advised and self._may_move
+            self._may_move = self._may_move or not link.is_advised
             self._progress.received(batch, self._clock())
             return batch
         self._has_ended = True
@@ -109,18 +107,18 @@ class HttpReadChannel:
     async def _move(self) -> None:
         """Open a session elsewhere for what is left to read. Should that fail, the one that there is goes on."""
         request, left = self._progress.rest(self._clock()), self._link
-        if left is not None and left.stream is not None and request is not None:
-            left.stream.leave_connection()
-            link = _Link()
+        if left is not None and left.exchange is not None and request is not None:
+            left.exchange.leave_connection()
+            link = _Link(self._form())
             try:
-                link.stream = await self._requests.open_session(self._call(request), link)
+                link.exchange = await self._requests.open_session(self._call(request), link)
             except PerdureError as exc:
                 _log.info("a read session stays with a server that advised to leave it: %s", exc)
             else:
                 self._change_over(left, link)
         self._may_move = self._is_advised = False
 
-    def _change_over(self, left: _Link, link: _Link) -> None:
+    def _change_over(self, left: _Link[T], link: _Link[T]) -> None:
         if self._is_closed or self._link is not left:
             link.close()
             return
@@ -133,7 +131,7 @@ class HttpReadChannel:
         if link is not None:
             link.close()
 
-    async def _connected(self) -> _Link | None:
+    async def _connected(self) -> _Link[T] | None:
         """The session, a new one if need be; None when nothing is left to read."""
         while self._link is None:
             if self._pending is not None:
@@ -142,9 +140,9 @@ class HttpReadChannel:
             request = self._progress.rest(self._clock())
             if request is None:
                 return None
-            link = _Link()
+            link = _Link(self._form())
             try:
-                link.stream = await self._requests.open_session(self._call(request), link)
+                link.exchange = await self._requests.open_session(self._call(request), link)
             except ReadUnwritten as exc:
                 if self._is_at(exc, request):
                     return None  # the connection was lost when there was nothing left but the end
@@ -166,61 +164,73 @@ class HttpReadChannel:
         return self._progress.has_begun and isinstance(at, SeqNum) and error.tail.seq_num == at.value
 
 
-class _Link:
-    """One session of a channel: bytes to frames, which wait for their reader. HTTP's window bounds how many."""
+class _Link(Generic[T]):
+    """One session of a channel: bytes to items, which wait for their reader. HTTP bounds how many."""
 
-    def __init__(self) -> None:
-        self.stream: SessionStream | None = None
-        self._decoder = FrameDecoder()
-        self._frames: deque[Frame] = deque()
+    def __init__(self, form: ReadForm[T]) -> None:
+        self.exchange: Exchange | None = None
+        self.is_advised: bool = False
+        """Whether the server is about to stop, by the last item that was taken."""
+        self._form = form
+        self._items: deque[tuple[T, int]] = deque()
+        """With how much of what came is used up with each."""
         self._is_over = False
         self._error: PerdureError | None = None
         self._changed = Bell()
 
-    async def next(self) -> Frame | None:
-        """The next frame, None at the clean end. Raises what ended the session, and `TransportError` after silence."""
-        while not self._frames:
-            if self._is_over:
-                if self._error is not None:
-                    raise self._error
-                return None
-            try:
-                async with asyncio.timeout(LIVENESS_SECS):
-                    await self._changed.wait()
-            except TimeoutError:
-                if self.stream is not None:
-                    self.stream.leave_connection()  # it may be dead, and nobody said so
-                raise TransportError(
-                    f"the server said nothing for {LIVENESS_SECS:g} s", may_have_applied=False
-                ) from None
-        return self._frames.popleft()
+    async def next(self) -> ReadBatch | None:
+        """The next batch, None at the clean end. Raises what ended the session, and `TransportError` after silence."""
+        while True:
+            while not self._items:
+                if self._is_over:
+                    if self._error is not None:
+                        raise self._error
+                    return None
+                await self._wait()
+            item, size = self._items.popleft()
+            self.is_advised = self._form.is_advised(item)
+            batch = self._form.batch_of(item)
+            if size and self.exchange is not None:
+                self.exchange.read(size)  # the server may send more
+            if batch is not None:
+                return batch
 
-    def used(self, frame: Frame) -> None:
-        """The frame was used up: the server may send more."""
-        if self.stream is not None:
-            self.stream.read(len(frame.payload) + 4)
+    async def _wait(self) -> None:
+        limit = self._form.liveness_secs
+        try:
+            async with asyncio.timeout(limit):
+                await self._changed.wait()
+        except TimeoutError:
+            if self.exchange is not None:
+                self.exchange.leave_connection()  # it may be dead, and nobody said so
+            raise TransportError(f"the server said nothing for {limit:g} s", may_have_applied=False) from None
 
     def close(self) -> None:
-        if self.stream is not None:
-            self.stream.reset()
+        if self.exchange is not None:
+            self.exchange.reset()
         self._over(None)
 
     def data(self, piece: bytes) -> None:
+        items = self._items
+        before = len(items)
         try:
-            self._frames.extend(self._decoder.feed(piece))
+            items.extend((item, 0) for item in self._form.feed(piece))  # those before a violation count
         except ProtocolViolation as exc:
             self._over(exc)
             return
-        if self._frames:
+        if len(items) > before:
+            items[-1] = (items[-1][0], len(piece))
             self._changed.ring()
+        elif self.exchange is not None:
+            self.exchange.read(len(piece))  # an item that is longer than the window would never come whole
+        if self._form.is_complete:
+            self._over(None)
 
     def ended(self, error: PerdureError | None) -> None:
         if error is None:
             try:
-                self._decoder.finish()
-            except TruncatedFrame as exc:
-                error = TransportError(exc.message, may_have_applied=False)
-            except ProtocolViolation as exc:
+                self._form.finish()
+            except PerdureError as exc:
                 error = exc
         self._over(error)
 

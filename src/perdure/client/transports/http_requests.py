@@ -1,4 +1,4 @@
-"""Requests over HTTP/2 and their answers: one at a time with retries, or held open for a session."""
+"""Requests over HTTP and their answers: one at a time with retries, or held open for a session."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from ...errors import BadRequest, PerdureError, ProtocolViolation, ServerDrainin
 from ...wire import headers
 from ...wire.compression import Compression, compress, decompress
 from ...wire.errors_json import decode_error
-from ..endpoints import Origin
-from ..http2.connection import Http2Connection
-from ..http2.fields import Fields, literal, literals
-from ..http2.pool import Pool
-from ..http2.stream import Http2Stream
+from ..dialing import Dialer
+from ..exchange import Destination, Exchange, Field, Fields, Head
+from ..http2.fields import pack_common
+from ..pool import Pool
 from ..retries import leaves_doubt
 from ..settings import HttpSettings
 
@@ -78,9 +77,15 @@ class Requests:
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings: HttpSettings = settings
-        self._pool = Pool(ssl_context=settings.ssl_context, connection_timeout=settings.connection_timeout)
-        self._account = settings.endpoints.account_origin
-        self._common: dict[str | None, tuple[Origin, bytes]] = {}
+        self._pool = Pool(
+            Dialer(
+                ssl_context=settings.ssl_context,
+                timeout=settings.connection_timeout,
+                force=settings.force_transport,
+                proxies=settings.proxies,
+            )
+        )
+        self._destinations: dict[str | None, Destination] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -132,7 +137,32 @@ class Requests:
         _log.warning("trying again in %.2f s (attempt %d): %s", delay, failures + 1, error)
         await asyncio.sleep(delay)
 
+    async def carries_sessions(self, basin: str) -> bool:
+        """Whether requests in a basin go over HTTP/2; connects, with retries, if that is not known.
+
+        Raises `TransportError` when there is no connection to be had.
+        """
+        if self.settings.force_transport is not None:
+            return self.settings.force_transport == "s2s"
+        failures = 0
+        while True:
+            try:
+                return (await self._pool.connection(self._destination(basin).origin)).is_http2
+            except PerdureError as exc:
+                failures += 1
+                if not self.settings.retries.allows(exc, failures):
+                    raise
+                await self.back_off(exc, failures)
+
     async def _once(self, call: Call) -> Answer:
+        destination = self._destination(call.basin)
+        turn = self._pool.turn(destination.origin)
+        if turn is None:
+            return await self._answered(call, destination)
+        async with turn:
+            return await self._answered(call, destination)
+
+    async def _answered(self, call: Call, destination: Destination) -> Answer:
         packed = call.body
         fields = call.fields
         if packed and self.settings.compression is not Compression.NONE:
@@ -140,12 +170,11 @@ class Requests:
             fields = (*fields, (headers.CONTENT_ENCODING, self.settings.compression.value.encode()))
         if packed is not None:
             fields = (*fields, (headers.CONTENT_LENGTH, b"%d" % len(packed)))
-        origin, common = self._common_fields(call.basin)
-        connection = await self._pool.connection(origin)
+        connection = await self._pool.connection(destination.origin)
         listener = _Whole()
-        stream = connection.open(self._block(call, common, fields), listener, body=packed)
-        listener.took = lambda size: connection.read(stream, size)
-        status, answered, body = await self._settled(call, connection, stream, listener.future)
+        exchange = connection.open(_head(call, destination, fields), listener, body=packed)
+        listener.took = exchange.read
+        status, answered, body = await self._settled(call, exchange, listener.future)
         body = _unpacked(answered, body)
         if status >= 300:
             error = _told(status, answered, body)
@@ -155,107 +184,64 @@ class Requests:
         return Answer(status, answered, body)
 
     async def _settled(
-        self,
-        call: Call,
-        connection: Http2Connection,
-        stream: Http2Stream,
-        future: asyncio.Future[tuple[int, Fields, bytes]],
+        self, call: Call, exchange: Exchange, future: asyncio.Future[tuple[int, Fields, bytes]]
     ) -> tuple[int, Fields, bytes]:
         limit = self.settings.request_timeout + call.patience_secs
         try:
             async with asyncio.timeout(limit):
                 return await future
         except TimeoutError:
-            connection.retire()  # it may be dead, and nobody said so
-            raise TransportError(f"no answer within {limit:g} s", may_have_applied=stream.sent_some) from None
+            exchange.leave_connection()  # it may be dead, and nobody said so
+            raise TransportError(f"no answer within {limit:g} s", may_have_applied=exchange.sent_some) from None
         finally:
-            connection.reset(stream)  # nothing, unless the answer is not wanted any more
+            exchange.reset()  # nothing, unless the answer is not wanted any more
 
-    async def open_session(self, call: Call, session: Session) -> SessionStream:
+    async def open_session(self, call: Call, session: Session) -> Exchange:
         """Begin a session, once. Raises what keeps it from starting. A call without a body has nothing to send."""
-        origin, common = self._common_fields(call.basin)
-        connection = await self._pool.connection(origin)
+        destination = self._destination(call.basin)
+        connection = await self._pool.connection(destination.origin)
         listener = _Live(session)
         has_input = call.method == b"POST"
-        stream = connection.open(self._block(call, common, call.fields), listener, end=not has_input)
+        exchange = connection.open(_head(call, destination, call.fields), listener, end=not has_input)
         try:
             async with asyncio.timeout(self.settings.request_timeout):
                 await listener.future
         except TimeoutError:
             connection.retire()
-            connection.reset(stream)
+            exchange.reset()
             raise TransportError(
                 f"the session did not begin within {self.settings.request_timeout:g} s", may_have_applied=False
             ) from None
         except BaseException as exc:
-            connection.reset(stream)
+            exchange.reset()
             if isinstance(exc, ServerDraining):
                 connection.retire()
             raise
-        return SessionStream(connection, stream)
+        return exchange
 
-    def _block(self, call: Call, common: bytes, fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
-        return b"".join(
-            [
-                literal(b":method", call.method),
-                literal(b":path", b"/v1" + call.path.encode()),
-                common,
-                literals(fields),
-                *[literal(name, value, secret=True) for name, value in call.secrets],
-            ]
-        )
-
-    def _common_fields(self, basin: str | None) -> tuple[Origin, bytes]:
+    def _destination(self, basin: str | None) -> Destination:
         """The server for a request in `basin` (None: on the account), and the fields that all requests there have."""
-        known = self._common.get(basin)
+        known = self._destinations.get(basin)
         if known is not None:
             return known
         settings = self.settings
-        origin = self._account if basin is None else settings.endpoints.basin_origin(basin)
-        fields = [
-            literal(b":scheme", origin.scheme.encode()),
-            literal(b":authority", origin.authority.encode()),
-            literal(headers.USER_AGENT, USER_AGENT),
-        ]
+        endpoints = settings.endpoints
+        origin = endpoints.account_origin if basin is None else endpoints.basin_origin(basin)
+        fields: list[Field] = [(headers.USER_AGENT, USER_AGENT)]
+        secrets: list[Field] = []
         if settings.compression is not Compression.NONE:
-            fields.append(literal(headers.ACCEPT_ENCODING, settings.compression.value.encode()))
+            fields.append((headers.ACCEPT_ENCODING, settings.compression.value.encode()))
+        if basin is not None and not endpoints.basin_is_in_host:
+            fields.append((headers.S2_BASIN, basin.encode()))
         if settings.access_token is not None:
-            value = b"Bearer " + settings.access_token.encode()
-            fields.append(literal(headers.AUTHORIZATION, value, secret=True))
-        if basin is not None and not settings.endpoints.basin_is_in_host:
-            fields.append(literal(headers.S2_BASIN, basin.encode()))
-        found = self._common[basin] = origin, b"".join(fields)
+            secrets.append((headers.AUTHORIZATION, b"Bearer " + settings.access_token.encode()))
+        found = Destination(origin, (*fields, *secrets), pack_common(origin, fields, secrets))
+        self._destinations[basin] = found
         return found
 
 
-class SessionStream:
-    """A session's request, while it is open."""
-
-    __slots__ = ("_connection", "_stream")
-
-    def __init__(self, connection: Http2Connection, stream: Http2Stream) -> None:
-        self._connection = connection
-        self._stream = stream
-
-    def send(self, frame: bytes) -> None:
-        """Send it as soon as flow control lets it. Never waits."""
-        self._connection.send(self._stream, frame)
-
-    def finish(self) -> None:
-        """Nothing more will be sent."""
-        self._connection.send(self._stream, end=True)
-
-    def read(self, size: int) -> None:
-        """So many bytes of what came were used up."""
-        self._connection.read(self._stream, size)
-
-    def reset(self) -> None:
-        """Give the session up. Nothing happens when it is over."""
-        self._connection.reset(self._stream)
-
-    def leave_connection(self) -> None:
-        """What is asked from now on goes over another one: the server is about to stop, or nothing comes from it."""
-        self._connection.retire()
+def _head(call: Call, destination: Destination, fields: tuple[Field, ...]) -> Head:
+    return Head(call.method, b"/v1" + call.path.encode(), destination, fields, call.secrets)
 
 
 class _Whole:
@@ -299,7 +285,10 @@ class _Live:
 
     def head(self, status: int, fields: Fields) -> None:
         if status < 300:
-            if not self.future.done():
+            coding = field(fields, headers.CONTENT_ENCODING)
+            if coding is not None and coding != Compression.NONE.value.encode():
+                self._fail(ProtocolViolation(f"a session packed with {coding[:40]!r}, which sessions never are"))
+            elif not self.future.done():
                 self.future.set_result(None)
             return
         self._refusal = _Whole()
