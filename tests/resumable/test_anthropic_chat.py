@@ -103,6 +103,19 @@ async def test_what_an_sdk_derives_and_pings_are_not_stored(chat: AnthropicChat,
     assert shown(await records_of(stream))[1:-1] == expected
 
 
+async def test_what_an_sdk_derives_is_not_even_serialised(chat: AnthropicChat, stream: Stream) -> None:
+    """Each of them holds all of the text so far: an answer would cost the square of its length."""
+
+    class TextEvent:
+        type = "text"
+
+        def model_dump(self) -> Event:
+            raise AssertionError("serialised for nothing")
+
+    await run(chat, [message_start(), TextEvent(), MESSAGE_STOP])
+    assert shown(await records_of(stream))[1:-1] == bodies(message_start(), MESSAGE_STOP)
+
+
 async def test_a_source_may_be_the_api_s_own_text(chat: AnthropicChat, stream: Stream) -> None:
     text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in [{"type": "ping"}, *TURN[1:]])
     await run(chat, [text[:100], text[100:].encode()])

@@ -1,5 +1,6 @@
 """Logs of Anthropic events folded to turns: each rule, any slicing, and agreement with a plain model of the table."""
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,9 @@ from perdure import AppendRecord
 from perdure.model.records import SequencedRecord
 from perdure.resumable.anthropic import accumulate_message, user_message
 from perdure.resumable.anthropic_history import TurnsFold
-from perdure.resumable.anthropic_records import ClosingEvents, error_event
+from perdure.resumable.anthropic_message import RAW_EVENT_TYPES
+from perdure.resumable.anthropic_records import AnthropicError, ClosingEvents, error_event, stored_event
+from perdure.resumable.frames import type_named
 from perdure.resumable.json_body import JsonObject, encode_body
 from tests.resumable.anthropic_scripts import (
     MESSAGE_STOP,
@@ -280,6 +283,45 @@ def model(log: Sequence[Entry]) -> Any:
                 continue
         cursor = seq_num + 1
     return {"turns": turns, "messages": messages, "nextSeqNum": cursor}
+
+
+ODD_VALUES = st.recursive(
+    st.sampled_from([None, True, -1, 0, 1, 1e300, "text", "tool_use", "thinking", "compaction", "{", '{"a":1}'])
+    | st.sampled_from(["text_delta", "input_json_delta", "citations_delta", "signature_delta", "compaction_delta"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "index", "text", "usage", "content", "output_tokens", "partial_json", "citation"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=5,
+)
+ODD_EVENTS: st.SearchStrategy[Event] = st.fixed_dictionaries(
+    {"type": st.sampled_from([*sorted(RAW_EVENT_TYPES), "user_message", "error"]) | ODD_VALUES},
+    optional={
+        "index": st.sampled_from([0, 1]) | ODD_VALUES,
+        "message": st.just({"content": []}) | ODD_VALUES,
+        **dict.fromkeys(["delta", "content_block", "usage", "error"], ODD_VALUES),
+    },
+)
+
+
+@given(st.lists(ODD_EVENTS, max_size=10))
+def test_no_odd_event_keeps_the_rest_from_being_told(events: list[Event]) -> None:
+    log: list[Entry] = [BEGIN, user_message("hi"), *events, "fence end-A", BEGIN, user_message("more")]
+    found = history(*log, *text_turn("Hello"), "fence end-B", partials=True)
+    assert (found["turns"][0]["user"], found["turns"][-1]) == (
+        "hi",
+        {"user": "more", "assistant": text_message("Hello")},
+    )
+    assert found["nextSeqNum"] == len(log) + 7
+    assert not closing(*events, *text_turn("Hello"))
+    for event in events:
+        with contextlib.suppress(AnthropicError):
+            stored_event(event)
+        assert type_named(0, encode_body(event)).endswith(b"id: 1\n\n")
 
 
 @given(LOGS)

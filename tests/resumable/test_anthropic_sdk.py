@@ -146,6 +146,30 @@ async def test_the_log_has_what_the_api_sent(
     assert stored == events
 
 
+FORMS: dict[str, Callable[[AsyncAnthropic, Anthropic], object]] = {
+    "coroutine": lambda client, _: client.messages.create(**PARAMS, stream=True),
+    "function that gives a coroutine": lambda client, _: lambda: client.messages.create(**PARAMS, stream=True),
+    "manager": lambda client, _: client.messages.stream(**PARAMS),
+    "function that gives a manager": lambda client, _: lambda: client.messages.stream(**PARAMS),
+    "blocking manager": lambda _, blocking: blocking.messages.stream(**PARAMS),
+    "blocking stream": lambda _, blocking: asyncio.to_thread(lambda: blocking.messages.create(**PARAMS, stream=True)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_what_the_sdk_gives_is_a_source_as_it_is(
+    chat: AnthropicChat, s2: S2, api: MessagesApi, form: str
+) -> None:
+    events = CONVERSATIONS["server tool"]
+    api.answer(*with_pings(events))
+    async with claude(api.url) as client:
+        with Anthropic(api_key="test", base_url=api.url, max_retries=0) as blocking:
+            response = await chat.make_resumable("c", FORMS[form](client, blocking), wait_until=chat.background)
+            assert [json.loads(data) for _, data in frames(await Reading(response).rest())] == events
+            await chat.drain()
+    assert shown(await records_of(s2.basin(BASIN).stream("c")))[-1] == "fence end-"
+
+
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 async def test_the_history_has_the_message_that_the_sdk_folds(
     chat: AnthropicChat, api: MessagesApi, conversation: str

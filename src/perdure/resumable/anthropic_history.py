@@ -179,6 +179,8 @@ class TurnsFold:
 
     def _event(self, event: JsonObject, record: SequencedRecord) -> None:
         kind = event.get("type")
+        if not isinstance(kind, str):
+            return
         if kind == USER_MESSAGE_TYPE:
             text = event.get("message")
             if not isinstance(text, str):

@@ -37,7 +37,8 @@ class _Block:
 
     def __init__(self, start: JsonObject) -> None:
         self._start = start
-        self.kind = start.get("type")
+        kind = start.get("type")
+        self.kind = kind if isinstance(kind, str) else ""
         self._pieces: list[str] = []  # of the text, or of the thinking
         self._replaced: JsonObject = {}
         self._citations: list[JsonValue] = []
