@@ -74,6 +74,7 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
         worker = WorkerSettings(
             name="",
             data=absolute_data(options.data),
+            pinned=options.pin_workers,
             listener=listener.fileno(),
             server=settings,
             root_token=token,

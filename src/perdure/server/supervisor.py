@@ -170,6 +170,7 @@ class Supervisor:
         settings = msgspec.structs.replace(
             self._settings,
             name=name,
+            number=slot.number,
             declared=self._settings.declared if first or self._private else (),
             place=self._scorekeeper.reserve(slot.number, process.pid),
         )

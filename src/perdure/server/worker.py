@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -33,6 +34,7 @@ from .asgi import Message, Receive, Scope, Send
 from .declared import ensure_declared
 from .endpoints import OPERATIONS
 from .heap import collect_less, keep_freed_memory
+from .home_cpu import at_home
 from .log_lines import log_to_stderr
 from .scoreboard import Scoreboard
 from .serving import Serving, TlsFiles
@@ -94,7 +96,7 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
     engine = await SqliteEngine.open(settings.data, observer=telemetry)
     ends = _Ends(stop, replaced, engine.stopped)
     try:
-        async with UsageRecorder(engine.usage) as usage:
+        async with UsageRecorder(engine.usage) as usage, at_home(settings.number) if settings.pinned else nullcontext():
             await _serve_store(StreamStore(engine, usage), telemetry, settings, report, ends)
     finally:
         await engine.aclose()

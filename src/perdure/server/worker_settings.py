@@ -24,6 +24,7 @@ PRIVATE_MEMORY: Final = ":memory:"
 class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Everything that a worker needs.
 
+    `number`: which of the workers it is; its successor has the same. `pinned`: whether it serves on one CPU.
     `listener`: the descriptor of the listening socket, which the worker inherits. `declared`: what it makes sure of
     before it serves. `certificate`, `key`: PEM files; both or neither. `place`: where it counts for operators; None if
     it counts for itself alone.
@@ -32,6 +33,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     name: str
     data: str
     listener: int
+    number: int = 1
+    pinned: bool = False
     server: ServerSettings = ServerSettings()
     root_token: str | None = None
     declared: tuple[DeclaredBasin, ...] = ()
