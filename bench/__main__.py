@@ -28,6 +28,7 @@ SCENARIOS = (
     "follow",
     "first_token",
     "generations",
+    "histories",
     "served_append",
     "served_read",
     "sdk",
