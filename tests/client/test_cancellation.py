@@ -13,6 +13,7 @@ import pytest
 
 from perdure import S2, AppendInput, AppendRecord, PerdureError, SeqNum, Stream, TailOffset
 from perdure.client.retries import RetryPolicy
+from perdure.client.settings import ForcedTransport
 from perdure.patterns import DeserializingReadSession, SerializingAppendSession
 from perdure.store.sqlite import SqliteEngine
 from tests.client.http_server import HOST, serving_engine
@@ -173,9 +174,11 @@ async def turns(count: int) -> None:
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
-async def test_cancelling_at_any_turn_leaves_nothing(port: int, work: Work, complaints: Complaints) -> None:
+async def test_cancelling_at_any_turn_leaves_nothing(
+    port: int, work: Work, complaints: Complaints, forced: ForcedTransport
+) -> None:
     for steps in STEPS:
-        async with S2(endpoints=f"http://{HOST}:{port}", retries=QUICK) as s2:
+        async with S2(endpoints=f"http://{HOST}:{port}", retries=QUICK, force_transport=forced) as s2:
             before = asyncio.all_tasks()
             task = asyncio.ensure_future(work(s2.basin(BASIN).stream("s")))
             await turns(steps)
@@ -186,10 +189,12 @@ async def test_cancelling_at_any_turn_leaves_nothing(port: int, work: Work, comp
 
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
-async def test_closing_the_client_at_any_turn_ends_it(port: int, work: Work, complaints: Complaints) -> None:
+async def test_closing_the_client_at_any_turn_ends_it(
+    port: int, work: Work, complaints: Complaints, forced: ForcedTransport
+) -> None:
     for steps in STEPS[::2]:
         before = asyncio.all_tasks()
-        s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=QUICK)
+        s2 = await S2(endpoints=f"http://{HOST}:{port}", retries=QUICK, force_transport=forced)
         task = asyncio.ensure_future(work(s2.basin(BASIN).stream("s")))
         await turns(steps)
         await s2.aclose()

@@ -10,6 +10,7 @@ import pytest
 
 from perdure import S2, AppendRecord, FencingTokenMismatch, SeqNum, SeqNumMismatch, Stream, TransportError
 from perdure.client.retries import AppendRetryPolicy, RetryPolicy, applied_tail, leaves_doubt
+from perdure.client.settings import ForcedTransport
 from perdure.errors import PerdureError
 from perdure.store.engine import Engine
 from tests.client.http_server import HOST, serving_engine
@@ -55,8 +56,8 @@ async def proxy(port: int) -> AsyncIterator[LosingProxy]:
         yield proxy
 
 
-def client(proxy: LosingProxy, retries: RetryPolicy = QUICK) -> S2:
-    return S2(endpoints=f"http://{HOST}:{proxy.port}", retries=retries)
+def client(proxy: LosingProxy, retries: RetryPolicy = QUICK, forced: ForcedTransport = "s2s") -> S2:
+    return S2(endpoints=f"http://{HOST}:{proxy.port}", retries=retries, force_transport=forced)
 
 
 async def reached(stream: Stream, tail: int) -> None:
@@ -71,8 +72,10 @@ async def bodies(stream: Stream) -> list[str]:
 
 
 class TestUnary:
-    async def test_a_condition_that_the_append_itself_has_changed(self, direct: Stream, proxy: LosingProxy) -> None:
-        async with client(proxy) as s2:
+    async def test_a_condition_that_the_append_itself_has_changed(
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
+    ) -> None:
+        async with client(proxy, forced=forced) as s2:
             proxy.lose_answer_to(APPEND)
             append = asyncio.create_task(s2.basin(BASIN).stream("s").append(RECORDS, match_seq_num=0))
             await reached(direct, 2)
@@ -85,8 +88,10 @@ class TestUnary:
         assert "may have been applied" in caught.value.__notes__[0]
         assert await bodies(direct) == ["a", "b"]
 
-    async def test_a_token_that_the_append_itself_has_changed(self, direct: Stream, proxy: LosingProxy) -> None:
-        async with client(proxy) as s2:
+    async def test_a_token_that_the_append_itself_has_changed(
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
+    ) -> None:
+        async with client(proxy, forced=forced) as s2:
             proxy.lose_answer_to(APPEND)
             fencing = asyncio.create_task(s2.basin(BASIN).stream("s").fence("mine", fencing_token=""))
             await reached(direct, 1)
@@ -97,9 +102,9 @@ class TestUnary:
         assert caught.value.in_doubt
 
     async def test_a_tail_below_the_records_tells_that_they_are_not_there(
-        self, direct: Stream, proxy: LosingProxy
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
     ) -> None:
-        async with client(proxy) as s2:
+        async with client(proxy, forced=forced) as s2:
             proxy.lose_answer_to(APPEND, forwards=False)
             append = asyncio.create_task(s2.basin(BASIN).stream("s").append(RECORDS, match_seq_num=0))
             await proxy.caught.wait()
@@ -111,9 +116,11 @@ class TestUnary:
         assert not caught.value.in_doubt
         assert caught.value.has_no_side_effects
 
-    async def test_a_server_that_cannot_be_reached_afterwards(self, direct: Stream, proxy: LosingProxy) -> None:
+    async def test_a_server_that_cannot_be_reached_afterwards(
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
+    ) -> None:
         """That the last attempt did nothing says nothing about the first."""
-        async with client(proxy) as s2:
+        async with client(proxy, forced=forced) as s2:
             proxy.lose_answer_to(APPEND)
             append = asyncio.create_task(s2.basin(BASIN).stream("s").append(RECORDS))
             await reached(direct, 2)
@@ -124,8 +131,10 @@ class TestUnary:
         assert caught.value.may_have_applied
         assert not caught.value.has_no_side_effects
 
-    async def test_without_side_effects_the_lost_answer_is_raised(self, direct: Stream, proxy: LosingProxy) -> None:
-        async with client(proxy, WARY) as s2:
+    async def test_without_side_effects_the_lost_answer_is_raised(
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
+    ) -> None:
+        async with client(proxy, WARY, forced) as s2:
             proxy.lose_answer_to(APPEND)
             append = asyncio.create_task(s2.basin(BASIN).stream("s").append(RECORDS, match_seq_num=0))
             await reached(direct, 2)
@@ -134,8 +143,10 @@ class TestUnary:
                 await append
         assert not caught.value.has_no_side_effects
 
-    async def test_without_a_condition_it_is_there_twice(self, direct: Stream, proxy: LosingProxy) -> None:
-        async with client(proxy) as s2:
+    async def test_without_a_condition_it_is_there_twice(
+        self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport
+    ) -> None:
+        async with client(proxy, forced=forced) as s2:
             proxy.lose_answer_to(APPEND)
             append = asyncio.create_task(s2.basin(BASIN).stream("s").append(RECORDS))
             await reached(direct, 2)
@@ -184,11 +195,46 @@ class TestSession:
             await session.abandon()
 
 
+class TestSessionOfCalls:
+    """Over HTTP/1.1: one batch is on its way, the others wait for its answer."""
+
+    async def test_a_batch_that_meets_itself(self, direct: Stream, proxy: LosingProxy) -> None:
+        async with client(proxy, forced="fetch") as s2:
+            session = s2.basin(BASIN).stream("s").append_session()
+            await (await session.submit(RECORDS, match_seq_num=0))
+            proxy.lose_answer_to(APPEND)
+            tickets = [await session.submit(RECORDS, match_seq_num=2 * number) for number in (1, 2, 3)]
+            await reached(direct, 4)
+            proxy.cut()
+            for ticket in tickets:
+                with pytest.raises(SeqNumMismatch) as caught:
+                    await ticket
+                assert caught.value.expected == 4
+                assert caught.value.in_doubt
+            await session.abandon()
+        assert await bodies(direct) == ["a", "b"] * 2, "nothing after the batch that failed"
+
+    async def test_without_side_effects_the_lost_answer_is_raised(self, direct: Stream, proxy: LosingProxy) -> None:
+        async with client(proxy, WARY, "fetch") as s2:
+            session = s2.basin(BASIN).stream("s").append_session()
+            proxy.lose_answer_to(APPEND)
+            ticket, later = await session.submit(RECORDS), await session.submit(RECORDS)
+            await reached(direct, 2)
+            proxy.cut()
+            for answer in (ticket, later):
+                with pytest.raises(TransportError) as caught:
+                    await answer
+                assert not caught.value.has_no_side_effects
+            await session.abandon()
+        assert await bodies(direct) == ["a", "b"]
+
+
 class TestDeadConnection:
     """A connection that carries nothing any more, though nobody closed it, is not used for the next attempt."""
 
-    async def test_of_a_call(self, direct: Stream, proxy: LosingProxy) -> None:
-        async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=QUICK, request_timeout=0.3) as s2:
+    async def test_of_a_call(self, direct: Stream, proxy: LosingProxy, forced: ForcedTransport) -> None:
+        url = f"http://{HOST}:{proxy.port}"
+        async with S2(endpoints=url, retries=QUICK, request_timeout=0.3, force_transport=forced) as s2:
             stream = s2.basin(BASIN).stream("s")
             assert (await stream.check_tail()).seq_num == 0
             proxy.stall()
