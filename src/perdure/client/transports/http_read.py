@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -24,6 +23,7 @@ from ..read_progress import ReadProgress
 from ..waiting import Bell
 from .http_requests import Call, Requests
 from .read_forms import ReadForm
+from .read_queue import ReadQueue
 
 _log: Final = logging.getLogger("perdure.client")
 
@@ -172,8 +172,7 @@ class _Link(Generic[T]):
         self.is_advised: bool = False
         """Whether the server is about to stop, by the last item that was taken."""
         self._form = form
-        self._items: deque[tuple[T, int]] = deque()
-        """With how much of what came is used up with each."""
+        self._items: ReadQueue[T] = ReadQueue()
         self._is_over = False
         self._error: PerdureError | None = None
         self._changed = Bell()
@@ -187,7 +186,7 @@ class _Link(Generic[T]):
                         raise self._error
                     return None
                 await self._wait()
-            item, size = self._items.popleft()
+            item, size = self._items.take()
             self.is_advised = self._form.is_advised(item)
             batch = self._form.batch_of(item)
             if size and self.exchange is not None:
@@ -211,18 +210,15 @@ class _Link(Generic[T]):
         self._over(None)
 
     def data(self, piece: bytes) -> None:
-        items = self._items
-        before = len(items)
         try:
-            items.extend((item, 0) for item in self._form.feed(piece))  # those before a violation count
+            size = self._items.put(self._form.feed(piece), len(piece))
         except ProtocolViolation as exc:
             self._over(exc)
             return
-        if len(items) > before:
-            items[-1] = (items[-1][0], len(piece))
+        if size and self.exchange is not None:
+            self.exchange.read(size)
+        if self._items:
             self._changed.ring()
-        elif self.exchange is not None:
-            self.exchange.read(len(piece))  # an item that is longer than the window would never come whole
         if self._form.is_complete:
             self._over(None)
 
