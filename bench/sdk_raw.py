@@ -72,7 +72,7 @@ class RawClient(PerdureClient):
         batch = AppendInput.of([AppendRecord(body) for body in bodies])
         frame = join_frame(append_input_parts(batch), PACKINGS[self._target.packing])
         origin = Origin("http", self._target.host, self._target.port)
-        dialer = Dialer(ssl_context=None, timeout=_CONNECT_SECS, force="s2s", proxies=Proxies(DIRECT, {}, frozenset()))
+        dialer = Dialer(ssl_context=None, timeout=_CONNECT_SECS, force="s2s", proxies=Proxies(DIRECT, {}))
         connection = await dialer.connect(origin)
         destination = Destination(origin, (), pack_common(origin, [(b"s2-basin", BASIN.encode())], ()))
         request_head = Head(b"POST", records_path(stream).encode(), destination, ((b"content-type", b"s2s/proto"),))

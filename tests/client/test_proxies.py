@@ -23,14 +23,13 @@ from tests.client.middlemen import HttpProxy, http_proxy
 from tests.client.test_fallback import BASIN, use
 from tests.store.stores import Kind, Store, opened
 
-BOTH = frozenset({"http", "https"})
 STORE = Origin("https", "store.example", 443)
 PLAIN = Origin("http", "store.example", 80)
 VARIABLES = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
 
 
 def proxy_of(origin: Origin, **environment: str) -> str | None:
-    found = Proxies(None, environment, BOTH).of(origin)
+    found = Proxies(None, environment).of(origin)
     return None if found is None else str(found)
 
 
@@ -49,9 +48,9 @@ class TestWhichOne:
 
     def test_what_the_caller_says_goes_first(self) -> None:
         environment = {"https_proxy": "a:1", "no_proxy": "*"}
-        assert str(Proxies("b:2", environment, BOTH).of(STORE)) == "b:2"
-        assert Proxies(DIRECT, {"https_proxy": "a:1"}, BOTH).of(STORE) is None
-        assert str(Proxies("b:2", {}, BOTH).of(Origin("http", "localhost", 80))) == "b:2"
+        assert str(Proxies("b:2", environment).of(STORE)) == "b:2"
+        assert Proxies(DIRECT, {"https_proxy": "a:1"}).of(STORE) is None
+        assert str(Proxies("b:2", {}).of(Origin("http", "localhost", 80))) == "b:2"
 
     @pytest.mark.parametrize("host", ["localhost", "b.localhost", "127.0.0.1", "127.9.9.9", "::1"])
     def test_none_leads_to_this_machine(self, host: str) -> None:
@@ -100,6 +99,15 @@ class TestWhichOne:
         with pytest.raises(UsageError, match="proxy") as caught:
             _ = S2(endpoints="http://store.example", proxy=given)
         assert "secret" not in str(caught.value)
+
+    def test_one_that_is_not_needed_may_be_whatever_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("all_proxy", "socks5://a:1")
+        monkeypatch.setenv("no_proxy", "store.example")
+        for url in ("http://127.0.0.1:3458", "https://store.example"):
+            _ = S2(endpoints=url)
+        _ = S2(endpoints="http://other.example", proxy=DIRECT)
+        with pytest.raises(UsageError, match="all_proxy names a proxy of the kind 'socks5'"):
+            _ = S2(endpoints="http://other.example")
 
     def test_credentials_show_nowhere(self) -> None:
         proxy = Proxy.parse("http://user:p%40ss@a:1", "test")

@@ -68,37 +68,34 @@ class Proxies:
     """The proxies of one client.
 
     `given` is the caller's: an address for all servers, `DIRECT` for none, or None for what the environment says.
-    Raises `UsageError` when that is no proxy that we can use.
+    Raises `UsageError` when that is no proxy that we can use; `of` does so for the environment's, when it is needed.
     """
 
-    __slots__ = ("_by_scheme", "_exempt", "_is_given")
+    __slots__ = ("_by_scheme", "_exempt", "_given")
 
-    def __init__(self, given: str | None, environment: Mapping[str, str], schemes: frozenset[str]) -> None:
-        self._is_given = given is not None
+    def __init__(self, given: str | None, environment: Mapping[str, str]) -> None:
+        self._given = None if given is None or given == DIRECT else Proxy.parse(given, "proxy=…")
         self._exempt: tuple[str, ...] = ()
-        self._by_scheme: dict[str, Proxy] = {}
-        if given == DIRECT:
-            return
+        self._by_scheme: dict[str, tuple[str, str]] = {}
+        """The address of a proxy, and the variable that names it."""
         if given is not None:
-            proxy = Proxy.parse(given, "proxy=…")
-            self._by_scheme = dict.fromkeys(schemes, proxy)
             return
         exempt = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
         self._exempt = tuple(entry for part in exempt.split(",") if (entry := part.strip().lower()))
-        for scheme in schemes:
+        for scheme in ("http", "https"):
             for name in _variables(scheme, environment):
                 if value := environment.get(name):
-                    self._by_scheme[scheme] = Proxy.parse(value, name)
+                    self._by_scheme[scheme] = (value, name)
                     break
 
     def of(self, origin: Origin) -> Proxy | None:
         """The proxy on the way to a server, if there is one. The environment's never is on the way to this machine."""
-        proxy = self._by_scheme.get(origin.scheme)
-        if proxy is None or self._is_given:
-            return proxy
+        found = self._by_scheme.get(origin.scheme)
+        if found is None:
+            return self._given
         if is_this_machine(origin.host) or any(covers(entry, origin.host, origin.port) for entry in self._exempt):
             return None
-        return proxy
+        return Proxy.parse(*found)
 
 
 def is_this_machine(host: str) -> bool:

@@ -59,8 +59,8 @@ class HttpSettings:
                 f"got {force_transport!r}"
             )
         self.force_transport: ForcedTransport | None = force_transport
-        schemes = frozenset((self.endpoints.account_origin.scheme,))  # that of the basins too, see `Endpoints`
-        self.proxies: Proxies = Proxies(proxy, os.environ if environment is None else environment, schemes)
+        self.proxies: Proxies = Proxies(proxy, os.environ if environment is None else environment)
+        self.proxies.of(self.endpoints.account_origin)  # tells now whether it is one that we can use
         compress(b"", compression)  # tells now whether a package is missing
         if self.access_token is None and self.endpoints.is_cloud:
             raise UsageError(
