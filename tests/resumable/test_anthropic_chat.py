@@ -223,6 +223,37 @@ async def test_an_idle_chat_answers_nothing_new(chat: AnthropicChat) -> None:
     assert (await chat.replay("c", active_only=True)).status == 204
 
 
+@pytest.mark.parametrize(
+    ("log", "cursor", "expected"),
+    [
+        (["fence holder", "first", "second", "fence end-A"], 0, "data: first\nid: 2\n\ndata: second\nid: 3\n\n"),
+        (["fence holder", "first", "second", "fence end-A"], 2, "data: second\nid: 3\n\n"),
+        (["fence holder", "first", "fence end-A"], 3, None),
+        (["fence holder", "first", "fence end-A"], 1, "data: first\nid: 2\n\n"),
+        (
+            ["fence holder", "a", "fence end-A", "fence other", "b", "fence end-B"],
+            0,
+            "data: a\nid: 2\n\ndata: b\nid: 5\n\n",
+        ),
+    ],
+)
+async def test_a_log_of_another_writer_is_replayed(
+    chat: AnthropicChat, stream: Stream, log: list[str], cursor: int, expected: str | None
+) -> None:
+    """Its tokens offer no lease, and its bodies need not be events."""
+    await write(stream, *(fence(line[6:]) if line.startswith("fence ") else line for line in log))
+    response = await chat.replay("c", from_seq_num=cursor)
+    assert (None if response.status == 204 else await body_of(response)) == expected
+
+
+async def test_history_and_the_generation_that_runs_are_one_body(chat: AnthropicChat, stream: Stream) -> None:
+    await write(stream, *bodies(user_message("old")), fence(HOLDER), *bodies(message_start()))
+    reading = Reading(await chat.replay("c", from_seq_num=0))
+    await reading.until("event: message_start")
+    await write(stream, *bodies(MESSAGE_STOP), fence("end-AAAA"), *bodies(user_message("later")))
+    assert [cursor for cursor, _ in frames(await reading.rest())] == [1, 3, 4]
+
+
 # --- stops ---
 
 

@@ -28,7 +28,7 @@ from perdure.resumable.anthropic import (
 )
 from perdure.server import serving
 from tests.resumable.anthropic_scripts import Event, text_message, text_turn
-from tests.resumable.chats import BASIN, Reading, anthropic_chat_on, frames, records_of, shown
+from tests.resumable.chats import BASIN, Reading, Source, anthropic_chat_on, frames, records_of, shown
 from tests.resumable.messages_api import CONVERSATIONS, PING, MessagesApi, messages_api, with_pings
 from tests.serve_command import ServeCommand
 
@@ -513,7 +513,13 @@ async def test_the_sdk_for_javascript_reads_replays(chat: AnthropicChat, api: Me
         await Reading(await chat.make_resumable("failed", failing, wait_until=chat.background)).rest()
         with_user = [user_message("hi"), *text_turn("Hello")]
         await Reading(await chat.make_resumable("user", with_user, wait_until=chat.background)).rest()
+        stopped = Source(*text_turn("Hel", "lo")[:3])
+        reading = Reading(await chat.make_resumable("stopped", stopped, wait_until=chat.background))
+        await reading.until("Hel")
+        assert await chat.stop("stopped")
+        await reading.rest()
         await chat.drain()
+        cases.append({"kind": "message", "baseURL": f"{url}/stopped"})
         cases += ({"kind": "events", "baseURL": f"{url}/{name}"} for name in ("failed", "user"))
         results = await ask_javascript(cases)
         for number, events in enumerate(CONVERSATIONS.values()):
@@ -521,6 +527,9 @@ async def test_the_sdk_for_javascript_reads_replays(chat: AnthropicChat, api: Me
             assert decoded == {"events": events}
             (message,) = (await chat.history(str(number)))["messages"]
             assert plain(folded["message"]) == plain(message)
+    (part,) = (await chat.history("stopped"))["messages"]
+    assert plain(results[-3]["message"]) == plain(part)
+    assert part["stop_reason"] is None
     assert results[-2]["events"] == failing[:3]
     assert "An error occurred." in results[-2]["error"]
     assert "secret" not in results[-2]["error"]
