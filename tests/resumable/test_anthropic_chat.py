@@ -1,6 +1,7 @@
 """Chats in the Anthropic form: what is stored, what is sent, stops, and what a history costs."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Basin, Invalid, SeqNum, Stream
+from perdure.model.batches import AppendInput
 from perdure.resumable.anthropic import AnthropicChat, AnthropicError, user_message
 from perdure.resumable.frames import type_named
 from perdure.resumable.settings import ModeName
@@ -313,6 +315,57 @@ async def test_a_block_that_ends_meanwhile_is_not_ended_twice(
     spy.meanwhile = go_on
     assert await chat.stop("c")
     assert shown(await records_of(stream))[5:] == [*bodies(block_stop()), *CLOSING, "fence end-stop-"]
+
+
+async def test_a_stop_races_a_writer_and_the_message_is_whole(s2: S2) -> None:
+    """Whenever the stop comes: each block ends once, the message ends once, and the SDK reads all of it."""
+    chat, other = await anthropic_chat_on(s2), await anthropic_chat_on(s2)
+    for number in range(8):
+        name = f"race-{number}"
+
+        async def source() -> AsyncIterator[Event]:
+            yield message_start()
+            for index in itertools.count():
+                yield block_start(index)
+                yield text_delta("x", index)
+                await asyncio.sleep(0.001)
+                yield block_stop(index)
+
+        reading = Reading(await chat.make_resumable(name, source, wait_until=chat.background))
+        await reading.until(f'"index":{number}')
+        assert await other.stop(name)
+        await reading.rest()
+        await chat.drain()
+        records = shown(await records_of(s2.basin(BASIN).stream(name)))
+        assert records[-3:] == [*CLOSING, "fence end-stop-"]
+        events = [json.loads(record) for record in records[1:-1]]
+        kinds = [(event["type"], event.get("index")) for event in events]
+        started = [index for kind, index in kinds if kind == "content_block_start"]
+        stopped = [index for kind, index in kinds if kind == "content_block_stop"]
+        assert stopped in (started, started[:-1])  # the last is missing if the stop lost so many races that it insisted
+        assert [kind for kind, _ in kinds].count("message_stop") == 1
+        message: Any = (await other.history(name))["messages"][0]
+        assert [block["text"] for block in message["content"]][:-1] == ["x"] * (len(started) - 1)
+    await chat.aclose()
+    await other.aclose()
+
+
+async def test_after_many_lost_races_the_stop_insists(chat: AnthropicChat, stream: Stream, spy: SpyTransport) -> None:
+    await write(stream, fence(HOLDER), *bodies(*TURN[:4]))
+    races = 0
+
+    async def go_on(batch: AppendInput) -> None:
+        nonlocal races
+        if batch.fencing_token == HOLDER and batch.records[-1].body.startswith(b"end-stop-"):
+            races += 1
+            await stream.append([AppendRecord(bodies(text_delta(str(races)))[0])])
+
+    spy.meanwhile = go_on
+    assert await chat.stop("c")
+    assert races == 21
+    stored = shown(await records_of(stream))
+    assert stored[-3:] == [*CLOSING, "fence end-stop-"]
+    assert bodies(block_stop())[0] not in stored
 
 
 # --- abandoned generations ---
