@@ -36,7 +36,7 @@ class CuttingProxy:
         self._target = port
         self._random = random.Random(seed)
         self._fates = fates
-        self._most = self._random.choice((3_000, 30_000, most_bytes))
+        self._most = self._random.choice([max(3_000, most_bytes // part) for part in (30, 10, 1)])
         self._tasks: set[asyncio.Task[None]] = set()
         self.mischief: bool = True
         self.fates: list[Fate] = []
@@ -83,7 +83,8 @@ class CuttingProxy:
         is_answer: bool,
     ) -> None:
         while data := await source.read(_READ_BYTES):
-            left[0] -= len(data)
+            if self.mischief:
+                left[0] -= len(data)
             if left[0] > 0 or not self.mischief:
                 target.write(data)
                 await target.drain()
@@ -127,6 +128,7 @@ class _Met(Exception):
 async def cutting(
     port: int, seed: int, fates: Sequence[Fate] = BRISK, *, most_bytes: int = 300_000
 ) -> AsyncIterator[CuttingProxy]:
+    """A proxy for the port, whose connections carry at most so many bytes, or a tenth or a thirtieth of it."""
     proxy = CuttingProxy(port, seed, fates, most_bytes=most_bytes)
     server = await asyncio.start_server(proxy.serve, HOST, 0)
     proxy.port = server.sockets[0].getsockname()[1]

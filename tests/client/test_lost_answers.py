@@ -254,6 +254,30 @@ class TestDeadConnection:
             assert proxy.connections == 3
 
 
+class TestCaughtUp:
+    async def test_a_lost_connection_ends_it_until_the_tail_is_seen_again(
+        self, direct: Stream, proxy: LosingProxy
+    ) -> None:
+        await direct.append(RECORDS)
+        async with client(proxy) as s2, s2.basin(BASIN).stream("s").read_session(SeqNum(0)) as records:
+            assert not records.is_caught_up
+            assert [(await anext(records)).text for _ in range(2)] == ["a", "b"]
+            assert (await records.caught_up()).seq_num == 2
+            proxy.cut()
+            await direct.append(RECORDS)
+            assert (await anext(records)).seq_num == 2
+            assert not records.is_caught_up, "one more is there, and who knows what else"
+            assert (await anext(records)).seq_num == 3
+            assert await records.caught_up() == await direct.check_tail()
+            assert records.is_caught_up
+            await direct.append(RECORDS)
+            assert (await anext(records)).seq_num == 4
+            assert not records.is_caught_up, "behind again, by the rest of what was just read"
+            assert (await anext(records)).seq_num == 5
+            assert records.is_caught_up
+            assert records.last_observed_tail == await direct.check_tail()
+
+
 class TestDecision:
     @pytest.mark.parametrize(("tail", "doubt"), [(4, False), (5, False), (6, False), (7, True), (8, True)])
     def test_the_tail_decides(self, tail: int, doubt: bool) -> None:

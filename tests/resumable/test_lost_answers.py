@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, SeqNum, Stream
+from perdure.client.retries import RetryPolicy
 from perdure.model.records import SequencedRecord
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
 from perdure.resumable.doubt import acks_of_applied
 from perdure.resumable.settings import ModeName
 from perdure.store.sqlite import SqliteEngine
+from tests.client.cutting_proxy import Fate, cutting
 from tests.client.http_server import HOST, serving_engine
 from tests.client.losing_proxy import LosingProxy, losing
-from tests.resumable.chats import BASIN, FINISH, START, TEXT_START, Source, body_of, records_of, shown, text
+from tests.resumable.chats import BASIN, FINISH, START, TEXT_START, Chunk, Source, body_of, records_of, shown, text
 
 MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")
 UNARY_APPEND = (b"POST", b"content-type\x14application/protobuf")
@@ -173,3 +176,41 @@ def test_other_records_are_not_taken_for_the_batches() -> None:
     assert acks_of_applied(0, batches, [SequencedRecord(0, 1, b"a"), SequencedRecord(1, 1, b"x")]) == []
     assert acks_of_applied(0, batches, [SequencedRecord(0, 1, b"a")]) == []
     assert acks_of_applied(0, batches, []) == []
+
+
+TURNS = 8
+WORDS = 40
+SEEDS = [*range(3), *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 60)]]
+
+
+async def slowly(turn: int) -> AsyncIterator[Chunk]:
+    """A source that gives the loop a turn now and then, so that its records go in many batches."""
+    for word in range(WORDS):
+        yield text(f"{turn}.{word} " + "." * 200)
+        for _ in range(word % 5):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_turns_over_a_network_that_breaks_at_random_are_whole(port: int, seed: int) -> None:
+    patient = RetryPolicy(max_attempts=50, min_delay_ms=1, max_delay_ms=20)
+    async with (
+        S2(endpoints=f"http://{HOST}:{port}") as undisturbed,
+        cutting(port, seed, [*Fate], most_bytes=15_000) as proxy,
+        S2(endpoints=f"http://{HOST}:{proxy.port}", retries=patient, request_timeout=0.5) as s2,
+    ):
+        proxy.mischief = False
+        async with create_resumable_chat(s2=s2, basin=BASIN, mode="session") as chat:
+            assert not await chat.stop("c")
+            proxy.mischief = True
+            turns = 0
+            while turns < TURNS or not proxy.fates:
+                response = await chat.make_resumable("c", lambda turn=turns: slowly(turn))
+                assert response.status == 200, "nobody else wants the chat"
+                await response.aclose()
+                await chat.drain(timeout=50)
+                turns += 1
+            log = written(await records_of(undisturbed.basin(BASIN).stream("c")))
+    words = [re.findall(r"\d+\.\d+ ", short) for short in log if not short.startswith("fence")]
+    assert words == [[f"{turn}.{word} "] for turn in range(turns) for word in range(WORDS)]
+    assert [short for short in log if short.startswith("fence")] == ["fence session-", "fence end-"] * turns

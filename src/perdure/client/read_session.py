@@ -62,7 +62,11 @@ class ReadSession:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether every record below the last reported tail was handed out."""
+        """Whether every record below the last reported tail was handed out.
+
+        It ends with the next batch, until that was handed out to its end, and with a lost connection, until the tail
+        was seen again. What was appended and has not been pulled yet is not known here, so it takes somebody who reads.
+        """
         return self._caught_up
 
     async def caught_up(self) -> StreamPosition:
