@@ -24,8 +24,11 @@ from .served import Served, served
 
 _UNIT = f"× s2-sdk {version('s2-sdk')}"
 _IMPORT_MS = 150
-_SHARE_OF_CEILING = 0.9
-"""Of the raw client's rate: who reaches so much is held up by the server."""
+_SHARE_OF_CEILING = 0.8
+"""Of the raw client's rate: who reaches so much is held up by the server.
+
+Acknowledgements come several at a time, and then an SDK has to make the next batches, which the raw client has made.
+"""
 
 
 @dataclass
