@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ..errors import AppendConditionFailed
+from ..errors import AppendConditionFailed, SeqNumMismatch
 from ..model.batches import AppendAck, AppendInput
 from ..model.limits import MAX_BATCH_BYTES
 from ..model.records import AppendRecord
@@ -275,9 +275,12 @@ class GenerationWriter:
     def _is_in_doubt(self, failure: BaseException | None) -> bool:
         """Whether it has to be found out what became of what is in flight; if so, nothing is submitted until then.
 
-        Whoever submits next may hear of the failure before the answers are looked at.
+        Whoever submits next may hear of the failure before the answers are looked at. Any mismatch of sequence numbers
+        is looked into: what was sent over a connection that broke may reach the store later than what came after it.
         """
-        if not isinstance(failure, AppendConditionFailed) or not failure.in_doubt or not self._in_flight:
+        if not isinstance(failure, AppendConditionFailed) or not self._in_flight:
+            return False
+        if not failure.in_doubt and not isinstance(failure, SeqNumMismatch):
             return False
         self._doubt = failure
         self._on_doubt()

@@ -141,6 +141,10 @@ class AppendSession(Face[client.AppendSession]):
     first one that fails ends the session: every later batch and every later call fails with the same
     error, and nothing after the failed batch is applied.
 
+    Over HTTP, what was not acknowledged is sent again after a lost connection, as the retry policy says. A batch with
+    `match_seq_num` that was there already is refused then: the `SeqNumMismatch` is `in_doubt`, and reading from
+    `match_seq_num` on tells whose records those are.
+
     `submit` gives a ticket for each batch. `write` and `write_all` take batches like a sink, for which `acks` tells
     what became of them, all in order.
 
