@@ -15,7 +15,6 @@ from typing import Any, Final
 import pytest
 
 from perdure import S2
-from perdure.model.batches import AppendInput
 from perdure.model.records import AppendRecord, CommandKind
 from perdure.resumable.anthropic import ChatResponse, user_message
 from perdure.resumable.settings import Delivery, ModeName, Surroundings
@@ -86,7 +85,7 @@ async def conversation(chat: Chat, spy: SpyTransport, mode: ModeName, delivery: 
                 "post": head_of(response),
                 "shown": {**head_of(shown), "body": reading.text},
                 "appended": [stored(record) for _, batch in spy.appends[seen:] for record in batch.records],
-                "claim": guards(spy.appends[seen][1]),
+                "claimed_with": spy.appends[seen][1].fencing_token,
             }
         )
     return turns
@@ -102,10 +101,6 @@ def stored(record: AppendRecord) -> dict[str, Any]:
     if record.command is CommandKind.TRIM:
         return {"headers": headers, "hex": record.body.hex()}
     return {"headers": headers, "body": record.body.decode()}
-
-
-def guards(batch: AppendInput) -> dict[str, Any]:
-    return {"fencing_token": batch.fencing_token, "match_seq_num": batch.match_seq_num}
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
