@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure import S2, AppendRecord, Basin, Invalid, SeqNum, Stream
+from perdure import S2, AppendRecord, Invalid, SeqNum, Stream, StreamDeletionPending
 from perdure.model.batches import AppendInput
 from perdure.resumable.anthropic import AnthropicChat, AnthropicError, user_message
 from perdure.resumable.frames import type_named
@@ -424,11 +424,31 @@ async def test_what_a_history_has_read_it_does_not_read_again(
     assert starts[2:] in ([], [SeqNum(60)])
 
 
-async def test_a_chat_that_was_deleted_and_made_anew_shows_nothing_old(chat: AnthropicChat, basin: Basin) -> None:
+async def test_a_chat_that_was_deleted_and_made_anew_shows_nothing_old(s2: S2, chat: AnthropicChat) -> None:
+    other = await anthropic_chat_on(s2)  # was not told of the deletion
     await run(chat, TURN)
-    await chat.history("c")
+    assert await chat.history("c") == await other.history("c")
     assert await chat.delete("c")
-    assert await chat.history("d") == {"turns": [], "messages": [], "nextSeqNum": 0}
+    assert not await chat.delete("c")
+    async with asyncio.timeout(10):
+        while True:  # the name is free when what it held is gone
+            try:
+                await run(chat, [user_message("anew"), *text_turn("Hello")])
+                break
+            except StreamDeletionPending:
+                await asyncio.sleep(0.01)
+    for each in (chat, other):
+        assert [turn["user"] for turn in (await each.history("c"))["turns"]] == ["anew"]
+    await other.aclose()
+
+
+async def test_a_history_whose_first_records_are_gone_is_made_anew(chat: AnthropicChat, stream: Stream) -> None:
+    await run(chat, TURN)
+    tail = (await stream.check_tail()).seq_num
+    await run(chat, [user_message("second"), *text_turn("Bye")])
+    assert len((await chat.history("c"))["turns"]) == 2
+    await stream.trim(tail)
+    assert [turn["user"] for turn in (await chat.history("c"))["turns"]] == ["second"]
 
 
 async def test_a_shared_stream_has_the_history_of_its_last_turn(s2: S2) -> None:
