@@ -39,8 +39,8 @@ class Adapter(Protocol):
         """The headers of a response that streams."""
         ...
 
-    def error_body(self, text: str) -> bytes:
-        """The record that tells readers of a failure."""
+    def error_body(self, text: str) -> bytes | None:
+        """The record that tells readers of a failure; None where the terminal fence alone does."""
         ...
 
     def closing_fold(self) -> ClosingFold:

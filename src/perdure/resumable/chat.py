@@ -8,25 +8,25 @@ client that goes away ends nothing but its own body.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from ..client import AppendSession, Stream
+from ..client import Stream
 from ..errors import Invalid, NotFound, SessionClosed
 from ..model.resources import StreamInfo
 from . import replay
 from .adapter import Adapter, OnError, safe_error_text
 from .chat_store import ChatStore
-from .claim import Claimer, StreamInUse
+from .claim import Claimer, StreamInUse, claim_and_connect
 from .following import BodyPlan, EndAt, FollowingBody
-from .generation import SHUTDOWN_SECONDS, Generation, Interruption, Plan
+from .generation import Generation, Interruption, Plan
 from .json_body import encode_body
 from .lease import GenerationAbandoned, LeaseWarden
 from .local_readers import Reader
+from .owned_tasks import DRAIN_SECONDS, OwnedTasks
 from .replay import ReplayPlan
 from .responses import ChatResponse, accepted, in_use, nothing
 from .settings import ChatSettings, Delivery, Mode, Surroundings
@@ -36,9 +36,6 @@ from .tap import Tap
 from .watch import WatchRooms
 from .writer import WriterTiming
 
-logger: Final = logging.getLogger("perdure.resumable")
-
-DRAIN_SECONDS: Final = 30.0
 STOP_GRACE_SECONDS: Final = 5.0
 """How long a stop waits for a source that does not let itself be closed, before it ends the generation without it."""
 
@@ -70,7 +67,7 @@ class ResumableChat:
         self._claimer = Claimer(settings, self._surroundings, self._abandoned_body)
         self._rooms = WatchRooms(self._warden, self._surroundings)
         self._runs: dict[str, Generation] = {}
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks = OwnedTasks()
         self._closed = False
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -102,36 +99,14 @@ class ResumableChat:
 
         Those write their error and terminal records, for which they get two more seconds.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
-        while self._tasks:  # a claim that is done has become a generation
-            if await _settled(self._tasks, deadline - asyncio.get_running_loop().time()):
-                break
-        for run in tuple(self._runs.values()):
-            run.interrupt(Interruption.SHUTDOWN)
-        for task in self._tasks - {run.task for run in self._runs.values()}:
-            task.cancel()
-        for task in await _settled(self._tasks, SHUTDOWN_SECONDS):
-            task.cancel()
-        await _settled(self._tasks, SHUTDOWN_SECONDS)
+        await self._tasks.drain(timeout=timeout)
 
     def background(self, awaitable: Awaitable[object]) -> None:
         """Keep `awaitable` running until it is done or this object is closed; a failure is logged.
 
         `wait_until=chat.background` answers at once and leaves the generation to this object.
         """
-        task = asyncio.ensure_future(awaitable)
-        if task not in self._tasks:
-            self._own(task)
-
-    def _own(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            what = task.get_name() if isinstance(task, asyncio.Task) else "a background task"
-            logger.error("%s failed", what, exc_info=failure)
+        self._tasks.background(awaitable)
 
     # --- generations ----------------------------------------------------------------------------------------------
 
@@ -148,8 +123,7 @@ class ResumableChat:
             raise Invalid(f"delivery must be 'response' or 'replay', got {delivery!r}")
         # In a task of its own: a request that is cancelled must not leave a claim behind that nobody writes under.
         starting = asyncio.get_running_loop().create_task(self._start(name, plan, delivery), name=f"claim of {name}")
-        self._tasks.add(starting)
-        starting.add_done_callback(self._started)
+        self._tasks.own(starting, on_done=_seen)
         try:
             run, body = await asyncio.shield(starting)
         except StreamInUse:
@@ -191,38 +165,16 @@ class ResumableChat:
         )
         return run, self._body(stream, body_plan, run, tap=run.tap())
 
-    def _started(self, starting: asyncio.Task[tuple[Generation, FollowingBody | None]]) -> None:
-        self._tasks.discard(starting)
-        if not starting.cancelled():
-            starting.exception()  # raised to the request, unless that was cancelled; then nobody wants it
-
     def _close_unwanted(self, starting: asyncio.Task[tuple[Generation, FollowingBody | None]]) -> None:
         """The request went away before it was answered: its generation goes on, its body must not wait for a reader."""
         if not starting.cancelled() and starting.exception() is None:
             _, body = starting.result()
             if body is not None:
-                self._own(asyncio.get_running_loop().create_task(body.aclose(), name="closing of an unwanted body"))
+                closing = asyncio.get_running_loop().create_task(body.aclose(), name="closing of an unwanted body")
+                self._tasks.own(closing)
 
     async def _claim(self, stream: Stream, plan: Plan) -> Generation:
-        """Claim the stream; the way for the records is opened meanwhile."""
-        session = stream.append_session()
-        opening: asyncio.Task[AppendSession] | None = None
-
-        def connect() -> None:
-            nonlocal opening
-            opening = opening or asyncio.get_running_loop().create_task(session.__aenter__())
-
-        try:
-            claim = await self._claimer.claim(stream, connect)
-            connect()
-        except BaseException:
-            if opening is not None:
-                await asyncio.wait((opening,))
-                if not opening.cancelled():
-                    opening.exception()  # the claim's own failure says more
-            await session.abandon()
-            raise
-        assert opening is not None
+        claim, session, opening = await claim_and_connect(stream, partial(self._claimer.claim, stream))
         run = Generation(
             stream,
             claim,
@@ -238,7 +190,7 @@ class ResumableChat:
         )
         self._runs[stream.name] = run
         task = run.start()
-        self._own(task)
+        self._tasks.own(task, interrupt=partial(run.interrupt, Interruption.SHUTDOWN))
         task.add_done_callback(lambda _: self._forget(run))
         return run
 
@@ -246,7 +198,7 @@ class ResumableChat:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
 
-    def _abandoned_body(self) -> bytes:
+    def _abandoned_body(self) -> bytes | None:
         return self._adapter.error_body(safe_error_text(self._on_error, GenerationAbandoned()))
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -398,9 +350,7 @@ class ResumableChat:
         return True
 
 
-async def _settled(tasks: set[asyncio.Future[Any]], timeout: float) -> set[asyncio.Future[Any]]:
-    """Wait for `tasks`; gives those that are not done in time."""
-    if not tasks:
-        return set()
-    _, pending = await asyncio.wait(tuple(tasks), timeout=timeout)
-    return pending
+def _seen(starting: asyncio.Future[tuple[Generation, FollowingBody | None]]) -> None:
+    """A failure is raised to the request, unless that was cancelled; then nobody wants it."""
+    if not starting.cancelled():
+        starting.exception()

@@ -7,7 +7,9 @@ any number of processes one wins, and the others learn that before they touch th
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -24,9 +26,9 @@ from .settings import ChatSettings, Mode, Surroundings
 from .tail_search import StreamEnd, StreamHead, find_head, read_end, search_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from ..client import Stream
+    from ..client import AppendSession, Stream
 
 
 class StreamInUse(PerdureError):
@@ -89,7 +91,9 @@ def takeover_guard(held_token: str, last: SequencedRecord, now_ms: int) -> Guard
 class Claimer:
     """Claims streams in one mode. `abandoned_body` is the error record for a generation that is taken over."""
 
-    def __init__(self, settings: ChatSettings, surroundings: Surroundings, abandoned_body: Callable[[], bytes]) -> None:
+    def __init__(
+        self, settings: ChatSettings, surroundings: Surroundings, abandoned_body: Callable[[], bytes | None]
+    ) -> None:
         self._settings = settings
         self._surroundings = surroundings
         self._abandoned_body = abandoned_body
@@ -135,8 +139,9 @@ class Claimer:
         if guard is None:
             raise StreamInUse(f"a generation is active on {stream.name!r}")
         ended = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
-        before = [AppendRecord(self._abandoned_body()), AppendRecord.fence(ended)]
-        return await self._append_fence(stream, guard, before)
+        body = self._abandoned_body()
+        told = [] if body is None else [AppendRecord(body)]
+        return await self._append_fence(stream, guard, [*told, AppendRecord.fence(ended)])
 
     async def _held_token(self, stream: Stream, last: SequencedRecord) -> str:
         """The token in force. An append that must bounce tells it without reading back to the fence."""
@@ -180,33 +185,72 @@ class Claimer:
             raise StreamInUse(f"{stream.name!r} was written to by somebody else") from exc
         return Claim(claim.token, ack.end.seq_num)
 
-    async def _append_fence(self, stream: Stream, guard: Guard, before: list[AppendRecord] | None = None) -> Claim:
+    async def _append_fence(self, stream: Stream, guard: Guard, before: Sequence[AppendRecord] = ()) -> Claim:
         token = tokens.holder_token(self._settings.session_lease_ms, self._surroundings.random_bytes)
-        fence = AppendRecord.fence(token, timestamp=self._surroundings.now_ms())
-        try:
-            ack = await stream.append(
-                [*(before or ()), fence],
-                fencing_token=guard.fencing_token,
-                match_seq_num=guard.match_seq_num,
-            )
-        except PerdureError as exc:
-            return await self._after_failure(stream, token, exc)
-        return Claim(token, ack.end.seq_num)
+        return await append_fence(stream, guard, token, self._surroundings.now_ms(), before)
 
-    async def _after_failure(self, stream: Stream, token: str, failure: PerdureError) -> Claim:
-        """The claim failed, unless it was applied and only its acknowledgement was lost."""
-        condition_failed = isinstance(failure, AppendConditionFailed)
-        if isinstance(failure, FencingTokenMismatch):
-            applied: bool | None = failure.expected == token
-        else:
-            applied = False if failure.has_no_side_effects and not condition_failed else None
-        if applied is not False:
-            try:
-                head = await find_head(stream)
-            except PerdureError:
-                raise failure from None
-            if head.held_token == token and head.active_start is not None:
-                return Claim(token, head.active_start + 1)
-        if condition_failed:
-            raise StreamInUse(f"{stream.name!r} was claimed by somebody else") from None
-        raise failure
+
+async def append_fence(
+    stream: Stream, guard: Guard, token: str, now_ms: int, before: Sequence[AppendRecord] = ()
+) -> Claim:
+    """Claim `stream` with the fence of `token`, in one batch with the records `before` it.
+
+    Raises `StreamInUse` when the guard does not hold, and whatever the store raises when it cannot tell.
+    """
+    try:
+        ack = await stream.append(
+            [*before, AppendRecord.fence(token, timestamp=now_ms)],
+            fencing_token=guard.fencing_token,
+            match_seq_num=guard.match_seq_num,
+        )
+    except PerdureError as exc:
+        return await _after_failure(stream, token, exc)
+    return Claim(token, ack.end.seq_num)
+
+
+async def _after_failure(stream: Stream, token: str, failure: PerdureError) -> Claim:
+    """The claim failed, unless it was applied and only its acknowledgement was lost."""
+    condition_failed = isinstance(failure, AppendConditionFailed)
+    if isinstance(failure, FencingTokenMismatch):
+        applied: bool | None = failure.expected == token
+    else:
+        applied = False if failure.has_no_side_effects and not condition_failed else None
+    if applied is not False:
+        try:
+            head = await find_head(stream)
+        except PerdureError:
+            raise failure from None
+        if head.held_token == token and head.active_start is not None:
+            return Claim(token, head.active_start + 1)
+    if condition_failed:
+        raise StreamInUse(f"{stream.name!r} was claimed by somebody else") from None
+    raise failure
+
+
+async def claim_and_connect(
+    stream: Stream, claim: Callable[[Callable[[], None]], Awaitable[Claim]]
+) -> tuple[Claim, AppendSession, asyncio.Future[AppendSession]]:
+    """Claim `stream`, and open the way for the records meanwhile.
+
+    `claim` is given what it calls when nothing but its append can still go wrong. Gives the claim, and an append
+    session with what resolves once that is open; both are the caller's to close. Raises what `claim` raises.
+    """
+    session = stream.append_session()
+    opening: asyncio.Task[AppendSession] | None = None
+
+    def connect() -> None:
+        nonlocal opening
+        opening = opening or asyncio.get_running_loop().create_task(session.__aenter__())
+
+    try:
+        claimed = await claim(connect)
+        connect()
+    except BaseException:
+        if opening is not None:
+            await asyncio.wait((opening,))
+            if not opening.cancelled():
+                opening.exception()  # the claim's own failure says more
+        await session.abandon()
+        raise
+    assert opening is not None
+    return claimed, session, opening

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -20,13 +20,15 @@ from ..model.positions import SeqNum
 from ..model.records import AppendRecord, CommandKind
 from . import tokens
 from .adapter import Adapter, OnError, Transform, safe_error_text
+from .chunks import SourceChunk
 from .claim import Claim
 from .doubt import go_on_after_doubt
 from .local_readers import LocalReaders, Reader
+from .owned_tasks import SHUTDOWN_SECONDS
 from .settings import ChatSettings, Mode, Surroundings
-from .sources import Source
 from .stop import feed_generation
 from .tap import Tap
+from .tokens import RandomBytes
 from .writer import GenerationWriter, WriterTiming
 
 if TYPE_CHECKING:
@@ -36,9 +38,6 @@ logger: Final = logging.getLogger("perdure.resumable")
 
 TRIM_ALL: Final = 2**53 - 1
 """What a finished single-use stream is trimmed to: in effect, to the position of the trim itself."""
-
-SHUTDOWN_SECONDS: Final = 2.0
-"""How long a generation may take to write its end when its task is cancelled."""
 
 
 class GenerationInterrupted(PerdureError):
@@ -64,12 +63,23 @@ class _Phase(Enum):
     DONE = "done"
 
 
-class Plan(Struct, frozen=True):
-    """What one generation writes: `prologue`, then each chunk of `source` as `transform` says."""
+class ChunkSource(Protocol):
+    """What a generation takes its chunks from."""
 
-    source: Source
+    def __aiter__(self) -> AsyncIterator[SourceChunk]: ...
+
+    async def aclose(self) -> None:
+        """Nobody wants more. Idempotent; called by the task that iterates."""
+        ...
+
+
+class Plan(Struct, frozen=True):
+    """What one generation writes: `prologue`, each chunk of `source` as `transform` says, and a token of the end."""
+
+    source: ChunkSource
     prologue: Sequence[bytes] = ()
     transform: Transform | None = None
+    terminal_token: Callable[[tokens.FenceKind, RandomBytes], str] = tokens.terminal_token
 
 
 class Generation:
@@ -245,7 +255,7 @@ class Generation:
                 logger.debug("the source of the stopped generation on %r failed", self.name, exc_info=exc)
         return cancelled
 
-    async def _pump(self, writer: GenerationWriter, source: Source) -> None:
+    async def _pump(self, writer: GenerationWriter, source: ChunkSource) -> None:
         put, transform = writer.put, self._plan.transform
         async for chunk in source:
             if transform is None:
@@ -288,10 +298,10 @@ class Generation:
             bodies = await self._closing_bodies(writer)
         elif self._interruption is Interruption.SHUTDOWN:
             kind = tokens.FenceKind.ERROR
-            bodies = [self._error_body(GenerationInterrupted())]
+            bodies = self._error_bodies(GenerationInterrupted())
         elif failures:
             kind = tokens.FenceKind.ERROR
-            bodies = [self._error_body(failures[0])]
+            bodies = self._error_bodies(failures[0])
         for body in bodies:
             writer.put(AppendRecord(body))
         last: list[AppendRecord] = []
@@ -300,7 +310,7 @@ class Generation:
                 await writer.drain()
                 await self._readers.wait_until_at(writer.durable_end)
             last.append(AppendRecord.trim(TRIM_ALL))
-        token = tokens.terminal_token(kind, self._surroundings.random_bytes)
+        token = self._plan.terminal_token(kind, self._surroundings.random_bytes)
         last.append(AppendRecord.fence(token))
         writer.put_last(last)
         await writer.drain()
@@ -309,10 +319,10 @@ class Generation:
 
     async def _write_end_without_session(self, failure: BaseException) -> None:
         """The store failed: try once more, guarded by the token alone. If this fails too, the lease ends it."""
-        records = [AppendRecord(self._error_body(failure))]
+        records = [AppendRecord(body) for body in self._error_bodies(failure)]
         if self._settings.mode is Mode.SINGLE_USE:
             records.append(AppendRecord.trim(TRIM_ALL))
-        token = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
+        token = self._plan.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
         records.append(AppendRecord.fence(token))
         try:
             await self._stream.append(records, fencing_token=self.claim.token)
@@ -326,8 +336,9 @@ class Generation:
         await feed_generation(self._stream, fold, self.claim.start_seq, writer.durable_end)
         return fold.records()
 
-    def _error_body(self, failure: BaseException) -> bytes:
-        return self._adapter.error_body(safe_error_text(self._on_error, failure))
+    def _error_bodies(self, failure: BaseException) -> list[bytes]:
+        body = self._adapter.error_body(safe_error_text(self._on_error, failure))
+        return [] if body is None else [body]
 
     def _was_stopped_elsewhere(self) -> bool:
         return self._foreign_fence is not None and tokens.kind_of(self._foreign_fence) is tokens.FenceKind.STOP

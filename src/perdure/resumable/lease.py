@@ -58,7 +58,7 @@ class LeaseWarden:
     def __init__(
         self,
         surroundings: Surroundings,
-        abandoned_body: Callable[[], bytes],
+        abandoned_body: Callable[[], bytes | None],
         session_lease_ms: int | None,
     ) -> None:
         self._surroundings = surroundings
@@ -102,9 +102,11 @@ class LeaseWarden:
     async def _end(self, stream: Stream, head: StreamHead) -> None:
         assert head.held_token is not None
         fence = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
+        body = self._abandoned_body()
+        told = [] if body is None else [AppendRecord(body)]
         try:
             await stream.append(
-                [AppendRecord(self._abandoned_body()), AppendRecord.fence(fence)],
+                [*told, AppendRecord.fence(fence)],
                 fencing_token=head.held_token,
                 match_seq_num=head.next_seq_num,
             )

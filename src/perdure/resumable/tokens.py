@@ -6,6 +6,7 @@ holder with a lease    the same, ``.`` and the lease in milliseconds
 normal end             ``end-`` and 4 random bytes in base64
 end by a stop          ``end-stop-`` and 4 random bytes in base64
 end after a failure    ``error-`` and 4 random bytes in base64
+of a text stream       ``session-``, ``end-`` or ``error-`` and 5 random digits in base 36
 =====================  ==========================================================================
 
 A stream whose last fence is a terminal one is idle, and that token is what the next writer must present. Otherwise a
@@ -78,6 +79,24 @@ def holder_token(lease_ms: int | None, random_bytes: RandomBytes = secrets.token
 def terminal_token(kind: FenceKind, random_bytes: RandomBytes = secrets.token_bytes) -> str:
     """A fresh token that ends a generation in the given way."""
     return _TERMINAL_PREFIXES[kind] + b64encode(random_bytes(4)).decode()
+
+
+def text_holder_token(lease_ms: int | None, random_bytes: RandomBytes = secrets.token_bytes) -> str:
+    """A fresh token for the writer of a text stream; one with a lease is as it is elsewhere."""
+    return holder_token(lease_ms, random_bytes) if lease_ms is not None else "session-" + _base_36(random_bytes)
+
+
+def text_terminal_token(kind: FenceKind, random_bytes: RandomBytes = secrets.token_bytes) -> str:
+    """A fresh token that ends a text stream; a stopped one ends as any other."""
+    return ("error-" if kind is FenceKind.ERROR else "end-") + _base_36(random_bytes)
+
+
+def _base_36(random_bytes: RandomBytes) -> str:
+    number, digits = int.from_bytes(random_bytes(8), "big"), ""
+    while len(digits) < 5:
+        number, digit = divmod(number, 36)
+        digits += "0123456789abcdefghijklmnopqrstuvwxyz"[digit]
+    return digits
 
 
 _TERMINAL_PREFIXES: Final = {FenceKind.END: "end-", FenceKind.STOP: "end-stop-", FenceKind.ERROR: "error-"}
