@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from perdure import S2, AppendRecord, Basin, Stream
 from perdure.errors import StorageFailed
 from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.cursors import MAX_CURSOR
 from perdure.resumable.following import EndAt, RecordsLost
-from perdure.resumable.replay import MAX_CURSOR, live_replay, options_of, replay
+from perdure.resumable.replay import live_replay, options_of, replay
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.settings import Mode
 from perdure.resumable.tail_search import StreamHead

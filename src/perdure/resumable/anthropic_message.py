@@ -163,7 +163,7 @@ class MessageFold:
                 if isinstance(usage := event.get("usage"), dict):
                     # Counters are totals: later ones replace earlier ones, and a null says nothing.
                     self._usage |= {key: count for key, count in usage.items() if count is not None}
-            case "message_stop":
+            case "message_stop" if self._message is not None:
                 self.is_done = True
 
     def message(self) -> JsonObject:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from msgspec import Struct
 
+from .cursors import parse_cursor
 from .following import BodyPlan, EndAt
 from .settings import Mode
 from .tail_search import StreamHead
-
-MAX_CURSOR: Final = 2**53 - 1
-"""The largest number that a browser's cursor can be."""
-
-_DIGITS: Final = re.compile(r"[0-9]+\Z")
 
 
 class ReplayPlan(Struct, frozen=True):
@@ -73,8 +68,4 @@ def options_of(query: Mapping[str, str]) -> ReplayOptions:
 
     Anything else counts as absent, so that a bad link replays from the beginning instead of failing.
     """
-    cursor = query.get("from", "")
-    number = int(cursor) if _DIGITS.match(cursor) and len(cursor) <= 16 else None
-    if number is not None and number > MAX_CURSOR:
-        number = None
-    return {"from_seq_num": number, "live": query.get("live") == "1"}
+    return {"from_seq_num": parse_cursor(query.get("from", "")), "live": query.get("live") == "1"}

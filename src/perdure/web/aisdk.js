@@ -3,8 +3,9 @@
 // The stock client resumes only when it mounts. `watchChat` listens to the chat's `watch` route and, when something
 // happened that this tab does not run itself, loads the history and joins the running turn.
 
-import { Backoff, get, isPermanent } from "./request.js";
+import { Backoff, get, hasBody, isPermanent } from "./request.js";
 import { readFrames } from "./sse.js";
+import { Connection, linkedController, pause } from "./waiting.js";
 
 /** How often a busy tab is looked at. The stock client does not say when it ceases to be busy. */
 const LOOK_MS = 500;
@@ -12,11 +13,8 @@ const LOOK_MS = 500;
 /** Looks without a request of the tab before it is taken to have lost a turn: the body may end just before its event. */
 const IDLE_LOOKS = 2;
 
-/** Servers ping every 15 s. A connection that was silent for three pings is dead, though the browser may not know. */
-const SILENCE_MS = 45_000;
-
 export function watchChat({ signal: outer, onStatus, ...options }) {
-  const closing = new AbortController();
+  const closing = linkedController(outer);
   const { signal } = closing;
   const close = () => closing.abort();
   const tell = (status) => signal.aborted || callOut(onStatus, status);
@@ -24,8 +22,6 @@ export function watchChat({ signal: outer, onStatus, ...options }) {
     tell({ state: "ended", error });
     close();
   };
-  if (outer?.aborted) close();
-  outer?.addEventListener("abort", close, { signal });
   const tab = new Tab({ ...options, signal }, end);
   tab.follow();
   listen({ ...options, signal }, tab, tell, end);
@@ -41,7 +37,7 @@ async function listen(options, tab, tell, end) {
     const connection = new Connection(signal);
     try {
       const response = await get(watchUrl, { ...options, signal: connection.signal });
-      if (response.status === 204 || !response.body) return end();
+      if (!hasBody(response)) return end();
       tell({ state: "connected" });
       for await (const { event, data } of readFrames(response.body, { onBytes: () => connection.isAlive() })) {
         backoff.reset();
@@ -224,44 +220,5 @@ function callOut(callback, ...values) {
     queueMicrotask(() => {
       throw error;
     });
-  }
-}
-
-/** Resolves after `ms` (never, when undefined), when aborted, or when the function given to `onWakeable` is called. */
-function pause(ms, signal, onWakeable) {
-  return new Promise((resolve) => {
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", finish);
-      resolve();
-    };
-    const timer = ms === undefined ? undefined : setTimeout(finish, ms);
-    signal.addEventListener("abort", finish);
-    onWakeable?.(finish);
-    if (signal.aborted) finish();
-  });
-}
-
-/** What a request of the watch route may be ended by: closing the watch, or silence. */
-class Connection {
-  #controller = new AbortController();
-  #timer;
-  signal = this.#controller.signal;
-
-  constructor(closing) {
-    // By hand, since AbortSignal.any is younger than browsers in use.
-    closing.addEventListener("abort", () => this.#controller.abort(), { signal: this.signal });
-    if (closing.aborted) this.#controller.abort();
-    this.isAlive();
-  }
-
-  isAlive() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(new Error("the connection fell silent")), SILENCE_MS);
-  }
-
-  close() {
-    clearTimeout(this.#timer);
-    this.#controller.abort();
   }
 }

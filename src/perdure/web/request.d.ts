@@ -19,11 +19,26 @@ export class HttpError extends Error {
   readonly status: number;
 }
 
-/** Whether the same request would be refused again: 4xx except 408 and 429. */
+/** Whether the same request would be refused again: every status below 500 but 408 and 429. */
 export function isPermanent(error: unknown): boolean;
 
+/** The arguments of a call of `fetch`, with the headers that hold now. */
+export function prepare(
+  url: string | URL | (() => string | URL),
+  options: RequestOptions,
+): Promise<[string | URL, RequestInit]>;
+
+/** The answer to a prepared request; rejects with an HttpError outside 2xx. */
+export function request(prepared: [string | URL, RequestInit], options: RequestOptions): Promise<Response>;
+
 /** GET `url`; rejects with an HttpError outside 2xx. */
-export function get(url: string | (() => string), options: RequestOptions): Promise<Response>;
+export function get(url: string | URL | (() => string | URL), options: RequestOptions): Promise<Response>;
+
+/** Whether there is a body to read. An empty one that says so counts as none. */
+export function hasBody(response: Response): boolean;
+
+/** Read what is left of an answer that nobody wants, so that its connection can be used again; what is long is cut. */
+export function discard(response: Response): Promise<void>;
 
 /** The waits between tries: one after the other, the last one for ever. An empty list means no second try. */
 export class Backoff {

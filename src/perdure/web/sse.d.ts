@@ -20,9 +20,13 @@ export class SseParser {
 
 /**
  * The frames of a response body. A last frame without its blank line is dropped. Leaving the loop early cancels the
- * body; `onBytes` is called for whatever arrives, pings included.
+ * body; `onBytes` is called for whatever arrives, pings included. An abort of `signal` rejects with its reason.
  */
 export function readFrames(
   body: ReadableStream<Uint8Array>,
-  options?: { parser?: SseParser; onBytes?: () => void },
+  options?: {
+    parser?: SseParser | undefined;
+    onBytes?: (() => void) | undefined;
+    signal?: AbortSignal | undefined;
+  },
 ): AsyncGenerator<SseFrame, void, undefined>;

@@ -58,19 +58,25 @@ export class SseParser {
 
 /**
  * The frames of a response body. A last frame without its blank line is dropped. Leaving the loop early cancels the
- * body; `onBytes` is called for whatever arrives, pings included.
+ * body; `onBytes` is called for whatever arrives, pings included. An abort of `signal` ends a wait for the body also
+ * where nothing else would, and rejects with its reason.
  */
-export async function* readFrames(body, { parser = new SseParser(), onBytes } = {}) {
+export async function* readFrames(body, { parser = new SseParser(), onBytes, signal } = {}) {
   const reader = body.getReader();
+  // After an end or an error there is nothing left to cancel, and cancelling says so by rejecting.
+  const cancel = () => void reader.cancel().catch(() => {});
+  signal?.addEventListener("abort", cancel);
   try {
     for (;;) {
+      signal?.throwIfAborted();
       const { done, value } = await reader.read();
+      signal?.throwIfAborted();
       if (done) return;
       onBytes?.();
       yield* parser.push(value);
     }
   } finally {
-    // After an end or an error there is nothing left to cancel, and cancelling says so by rejecting.
-    reader.cancel().catch(() => {});
+    signal?.removeEventListener("abort", cancel);
+    cancel();
   }
 }

@@ -1,0 +1,56 @@
+"""Clients of resumable chats, for programs that are no browser: terminals, bots, services, tests.
+
+`subscribe` reads the JSON events of a replay route; `create_chat_client` is for chats of the Anthropic adapter:
+history, events, sending, stopping; `replay_text` reads plain text. They do what the browser modules in `perdure.web`
+do: reconnect from the last id on, tell what is refused for good from what may pass, and leave no connection open.
+
+Needs httpx: `pip install 'perdure[client]'`.
+"""
+
+from __future__ import annotations
+
+try:
+    import httpx as _httpx  # noqa: F401 - the modules below need it, and this one says so
+except ImportError as _missing:
+    raise ImportError(
+        "perdure.resumable.client needs httpx; install it with: pip install 'perdure[client]'"
+    ) from _missing
+
+from ..anthropic_accumulator import (
+    Accumulator,
+    IncompleteMessage,
+    accumulate_message,
+    create_accumulator,
+    messages_from_events,
+)
+from ..anthropic_history import History, Turn, TurnError
+from .chat import ChatClient, Subscription, create_chat_client
+from .cursor import ReplayUrl
+from .events import subscribe
+from .requests import Headers, HeaderSource, HttpError, Url
+from .text import replay_text
+from .waiting import RECONNECT_BACKOFF_MS, SILENCE_MS, Signal
+
+__all__ = [
+    "RECONNECT_BACKOFF_MS",
+    "SILENCE_MS",
+    "Accumulator",
+    "ChatClient",
+    "HeaderSource",
+    "Headers",
+    "History",
+    "HttpError",
+    "IncompleteMessage",
+    "ReplayUrl",
+    "Signal",
+    "Subscription",
+    "Turn",
+    "TurnError",
+    "Url",
+    "accumulate_message",
+    "create_accumulator",
+    "create_chat_client",
+    "messages_from_events",
+    "replay_text",
+    "subscribe",
+]

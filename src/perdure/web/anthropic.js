@@ -1,0 +1,111 @@
+// The client of a resumable chat for the Anthropic Messages API: history, live events, sending and stopping.
+
+import { Cursor, isPlace } from "./cursor.js";
+import { Replay } from "./events.js";
+import { discard, get, hasBody, prepare, request } from "./request.js";
+import { Connection, linkedController } from "./waiting.js";
+
+export { accumulateMessage, createAccumulator, messagesFromEvents } from "./anthropic-message.js";
+export { subscribe } from "./events.js";
+export { HttpError } from "./request.js";
+
+export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, ...options }) {
+  const cursor = new Cursor();
+
+  async function loadHistory() {
+    if (historyUrl === undefined) return snapshotOf(undefined);
+    const response = await get(historyUrl, options);
+    const text = await response.text();
+    if (text === "") return snapshotOf(undefined);
+    const snapshot = snapshotOf(JSON.parse(text));
+    cursor.advance(snapshot.nextSeqNum);
+    return snapshot;
+  }
+
+  async function subscribe({ signal, stopOnTerminal = true } = {}) {
+    return begin(signal, stopOnTerminal, (replay) => replay.open());
+  }
+
+  async function send(body, { signal, stopOnTerminal = true } = {}) {
+    return begin(signal, stopOnTerminal, async (replay, closing) => {
+      const connection = new Connection(closing, null); // some servers answer a POST only when all is stored
+      try {
+        const [url, init] = await prepare(sendUrl, options);
+        const response = await request([url, jsonPost(init, body)], { ...options, signal: connection.signal });
+        if (response.status !== 202 && hasBody(response)) return replay.take(response, connection);
+        await discard(response);
+      } catch (error) {
+        connection.close();
+        throw error;
+      }
+      connection.close();
+      await replay.tryToOpen();
+    });
+  }
+
+  async function stop() {
+    if (stopUrl === undefined) return;
+    const [url, init] = await prepare(stopUrl, options);
+    await discard(await request([url, { ...init, method: "DELETE" }], options));
+  }
+
+  /** A subscription whose first request is `open`'s. An abort in the middle of that leaves one without events. */
+  async function begin(signal, stopOnTerminal, open) {
+    const closing = linkedController(signal);
+    const replay = new Replay({ ...options, url: subscribeUrl, cursor, signal: closing.signal });
+    try {
+      if (!closing.signal.aborted) await open(replay, closing.signal);
+    } catch (error) {
+      if (!closing.signal.aborted) throw error;
+    }
+    const events = untilClosed(replay.events(stopOnTerminal ? isTerminal : undefined), closing);
+    return { events, cancel: () => closing.abort() };
+  }
+
+  return { loadHistory, subscribe, send, stop };
+}
+
+/** The events; at their end, whichever it is, the caller's signal is let go of. */
+async function* untilClosed(events, closing) {
+  try {
+    yield* events;
+  } finally {
+    closing.abort();
+  }
+}
+
+function isTerminal({ type }) {
+  return type === "message_stop" || type === "error";
+}
+
+function jsonPost(init, body) {
+  const headers = new Headers(init.headers);
+  headers.set("content-type", "application/json");
+  return { ...init, method: "POST", headers, body: JSON.stringify(body) };
+}
+
+/** A history as it should be, whatever the route sent. */
+function snapshotOf(value) {
+  const { turns, messages, nextSeqNum } = isObject(value) ? value : {};
+  const kept = listOf(turns)
+    .filter((turn) => isObject(turn) && typeof turn.user === "string")
+    .map(turnOf);
+  return {
+    turns: kept,
+    messages: Array.isArray(messages) ? messages : kept.flatMap(({ assistant }) => assistant ?? []),
+    nextSeqNum: isPlace(nextSeqNum) ? nextSeqNum : 0,
+  };
+}
+
+function turnOf({ error, ...turn }) {
+  const isTold = isObject(error) && typeof error.type === "string" && typeof error.message === "string";
+  return isTold ? { ...turn, error } : turn;
+}
+
+function listOf(value) {
+  return Array.isArray(value) ? value : [];
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
