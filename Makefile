@@ -38,7 +38,7 @@ demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 test: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint types check-ui ## Lint, format, types, and that the shipped page comes from its source
+check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
 
 soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
@@ -48,7 +48,7 @@ bench: $(VENV)/.installed ## Measure, and print one table
 
 # --- parts of `make check` ---------------------------------------------------------------------------------------
 
-.PHONY: lint types format check-ui
+.PHONY: lint types format check-web check-ui
 
 lint: $(VENV)/.installed ## ruff: rules and format
 	@echo "==> ruff"
@@ -84,6 +84,10 @@ check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds
 	      || { cat "$$built.log"; rm -f "$$built.log"; exit 1; }) && rm -f "$$built.log" \
 	  && { diff -rq "$$built" $(STATIC) \
 	      || { echo "The page in $(STATIC) is not what ui/ builds: run \`make ui\` and commit the result"; exit 1; }; }
+
+check-web: ui/node_modules/.installed ## The declarations of the browser modules, by a program that uses them
+	@echo "==> browser modules"
+	@$(WITH_NODE) ui/node_modules/.bin/tsc -p tests/web/types
 
 # --- generated files ---------------------------------------------------------------------------------------------
 
