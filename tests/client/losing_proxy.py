@@ -89,6 +89,11 @@ class LosingProxy:
                 await writer.drain()
         raise _Over
 
+    async def wait_idle(self) -> None:
+        """Wait until no connection is left."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def aclose(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:

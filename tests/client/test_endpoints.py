@@ -2,6 +2,8 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from inspect import signature
 
 import pytest
 
@@ -80,6 +82,20 @@ class TestEnvironment:
             with pytest.raises(UsageError, match=f"{name} is set"):
                 Endpoints.from_env({name: "http://x"})
 
+    def test_the_environment_is_that_of_this_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("S2_ACCOUNT_ENDPOINT", "S2_BASIN_ENDPOINT"):
+            monkeypatch.setenv(name, "http://x")
+        monkeypatch.setenv("S2_ACCESS_TOKEN", "any")
+        assert Endpoints.from_env() == Endpoints("http://x", "http://x")
+        assert repr(S2.from_env()) == "<S2 http://x>"
+
+    def test_the_other_options_can_be_given_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("S2_ACCESS_TOKEN", "any")
+        told = {name for name in signature(S2).parameters if name not in {"access_token", "endpoints", "transport"}}
+        assert set(signature(S2.from_env).parameters) == told
+        with pytest.raises(UsageError, match="force_transport"):
+            _ = S2.from_env(force_transport="sse")  # type: ignore[arg-type]
+
     def test_a_token_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("S2_ACCESS_TOKEN", raising=False)
         with pytest.raises(UsageError, match="S2_ACCESS_TOKEN"):
@@ -107,6 +123,25 @@ class TestSettings:
     def test_the_token_does_not_show(self) -> None:
         settings = HttpSettings(access_token="very-secret")
         assert "very-secret" not in f"{settings!r} {settings}"
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"access_token": b"bytes"},
+            {"endpoints": {"account": "http://x"}},
+            {"retries": 3},
+            {"compression": "gzip"},
+            {"compression": None},
+            {"request_timeout": None},
+            {"request_timeout": timedelta(seconds=5)},
+            {"connection_timeout": "3"},
+            {"ssl_context": False},
+            {"force_transport": "sse"},
+        ],
+    )
+    def test_an_option_of_the_wrong_kind_is_refused_at_once_by_its_name(self, wrong: dict[str, object]) -> None:
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            _ = S2(**({"endpoints": "http://x"} | wrong))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
     def test_time_outs_are_positive(self, seconds: float) -> None:

@@ -221,8 +221,20 @@ class TestTls:
                     _ = await session.submit([AppendRecord(bytes(10**6))])
                 assert (await basin.stream("s").read(SeqNum(0))).records[0].body == bytes(10**6)
             async with S2(endpoints=url, retries=ONE_ATTEMPT, force_transport=forced) as s2:
-                with pytest.raises(TransportError, match="cannot be trusted"):
+                with pytest.raises(TransportError, match=r"cannot be trusted.* SSL_CERT_FILE"):
                     await s2.basins.get_config(BASIN)
+            async with S2(endpoints=f"http://{HOST}:{port}", retries=ONE_ATTEMPT, force_transport="s2s") as s2:
+                with pytest.raises(TransportError, match="address begins with https://"):
+                    await s2.basins.get_config(BASIN)
+
+    async def test_a_server_without_it(self, engine: Engine, forced: ForcedTransport) -> None:
+        """The scheme was forgotten, as in `localhost:3458`: it is https then."""
+        async with (
+            serving_engine(engine) as port,
+            S2(endpoints=f"{HOST}:{port}", retries=ONE_ATTEMPT, force_transport=forced) as s2,
+        ):
+            with pytest.raises(TransportError, match="without TLS begins with http://"):
+                await s2.basins.get_config(BASIN)
 
 
 class TestAddresses:

@@ -23,6 +23,8 @@ BASIN = "moving-basin"
 LAST = "the last one"
 NEVER_AGAIN = RetryPolicy(max_attempts=1)
 """What fails, fails: a move must not need a retry."""
+ONE_MOVE = RetryPolicy(max_attempts=1, min_delay_ms=3_600_000, max_delay_ms=3_600_000)
+"""The same, and no second move within the time of a test."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ async def proxy(server: Server) -> AsyncIterator[LosingProxy]:
 
 @pytest.fixture
 async def stream(proxy: LosingProxy) -> AsyncIterator[Stream]:
-    async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=NEVER_AGAIN) as s2:
+    async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=ONE_MOVE) as s2:
         basin = await s2.basins.create(BASIN)
         yield await basin.streams.create("s")
 
@@ -79,6 +81,27 @@ async def test_an_append_session_moves_once_and_keeps_the_order(
             await (await session.submit(one(number), match_seq_num=number))
         assert proxy.connections == 2
     assert await bodies(stream) == [str(number) for number in range(210)]
+
+
+async def test_sessions_that_came_to_a_server_that_stops_as_well_move_again(server: Server, proxy: LosingProxy) -> None:
+    """Workers that are replaced at the same time do not hear of it in the same moment."""
+    at_once = RetryPolicy(max_attempts=1, min_delay_ms=0, max_delay_ms=0)
+    async with S2(endpoints=f"http://{HOST}:{proxy.port}", retries=at_once) as s2:
+        stream = await (await s2.basins.create(BASIN)).streams.create("s")
+        server.app.advise_reconnect()
+        count = 0
+        async with stream.append_session() as session:
+            while proxy.connections < 4:
+                await (await session.submit(one(count), match_seq_num=count))
+                count += 1
+        before = proxy.connections
+        async with stream.read_session(SeqNum(0)) as records:
+            seen = [(await anext(records)).text for _ in range(count)]
+            while proxy.connections < before + 3:
+                await stream.append(one(count))
+                seen.append((await anext(records)).text)
+                count += 1
+        assert seen == [str(number) for number in range(count)]
 
 
 async def test_an_append_session_that_finds_no_other_server_stays(

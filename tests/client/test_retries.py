@@ -36,6 +36,31 @@ class TestDelays:
         assert policy.delay_secs(retry, chance, after_ms) == max(usual, after_ms / 1000)
 
 
+class TestOptions:
+    def test_a_plain_string_is_the_member_that_it_equals(self) -> None:
+        """An `is` would take it for neither, so that what was to be sent once would be sent twice."""
+        policy = RetryPolicy(appends="no-side-effects")  # type: ignore[arg-type]
+        assert policy.appends is AppendRetryPolicy.NO_SIDE_EFFECTS
+        assert not policy.allows_append(TransportError("lost", may_have_applied=True), 1)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"appends": "noSideEffects"},
+            {"appends": None},
+            {"max_attempts": 0},
+            {"max_attempts": "3"},
+            {"max_attempts": 2.5},
+            {"min_delay_ms": "100"},
+            {"max_delay_ms": None},
+            {"min_delay_ms": 5, "max_delay_ms": 4},
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, wrong: dict[str, object]) -> None:
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            RetryPolicy(**wrong)  # type: ignore[arg-type]
+
+
 class TestDecisions:
     @given(errors, st.integers(1, 10), st.integers(1, 10))
     def test_attempts_are_counted_with_the_first(self, error: PerdureError, attempts: int, failures: int) -> None:

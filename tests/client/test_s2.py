@@ -97,6 +97,18 @@ class TestOpening:
         with pytest.raises(UsageError, match="directory"):
             _ = S2.open("")
 
+    @pytest.mark.parametrize("location", ["http://127.0.0.1:3458", "https://a.s2.dev", "sqlite://data"])
+    def test_a_service_is_no_directory(self, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It would be made, and found empty."""
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UsageError, match="endpoints="):
+            _ = S2.open(location)
+        assert list(tmp_path.iterdir()) == []
+
+    async def test_it_says_which_store_it_is(self, tmp_path: Path) -> None:
+        assert repr(S2.open(tmp_path)) == f"<S2 {tmp_path}>"
+        assert repr(S2(endpoints="http://127.0.0.1:1", access_token="secret")) == "<S2 http://127.0.0.1:1>"
+
     async def test_leaving_closes_the_engine_and_every_task(self, store: Store) -> None:
         before = asyncio.all_tasks()
         async with S2(transport=LocalTransport(store.open)) as s2:

@@ -1,5 +1,8 @@
 """Records, commands, batches and their limits (store API, sections 1.3 to 1.6)."""
 
+import copy
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +101,12 @@ class TestRecords:
     def test_text_of_bytes_that_are_none(self) -> None:
         assert SequencedRecord(0, 0, b"a\xffb").text == "a\ufffdb"
 
+    @given(append_records())
+    def test_it_goes_to_other_processes(self, record: AppendRecord) -> None:
+        for other in (pickle.loads(pickle.dumps(record)), copy.copy(record), copy.deepcopy(record)):
+            assert other == record
+            assert other.metered_bytes == record.metered_bytes
+
 
 class TestCommands:
     def test_a_fence(self) -> None:
@@ -188,6 +197,11 @@ class TestBatches:
 
 
 class TestReads:
+    @pytest.mark.parametrize("start", [0, "5", (1,)])
+    def test_a_start_of_the_wrong_kind_is_refused(self, start: object) -> None:
+        with pytest.raises(Invalid, match="SeqNum"):
+            ReadRequest.of(start)  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("kind", [SeqNum, Timestamp, TailOffset])
     @pytest.mark.parametrize("value", [-1, MAX_U64 + 1, 1.0, None, True])
     def test_a_bad_start_is_refused(self, kind: type[SeqNum | Timestamp | TailOffset], value: object) -> None:

@@ -58,20 +58,32 @@ class Dialer:
         Raises `TransportError`, which says that nothing can have been applied.
         """
         proxy = self._proxies.of(origin)
-        where = f"{origin.host}:{origin.port}" + (f" by way of the proxy {proxy}" if proxy else "")
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        where = f"{host}:{origin.port}" + (f" by way of the proxy {proxy}" if proxy else "")
+        remedy = _REMEDY if origin.is_tls else f"{_REMEDY}; and where TLS is spoken, the address begins with https://"
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._connect(origin, proxy)
         except TimeoutError:
-            what = f"no connection to {where} within {self._timeout:g} s; {_REMEDY}"
+            what = f"no connection to {where} within {self._timeout:g} s; {remedy}"
         except ssl.SSLCertVerificationError as exc:
-            what = f"the certificate of {where} cannot be trusted: {exc.verify_message}"
+            what = (
+                f"the certificate of {where} cannot be trusted: {exc.verify_message}; where it should be, give an "
+                "ssl_context=… that knows it, or name its file in SSL_CERT_FILE"
+            )
+        except ssl.SSLError as exc:
+            what = (
+                f"no TLS with {where}: {(exc.reason or str(exc)).replace('_', ' ').lower()}; "
+                "the address of a server without TLS begins with http://"
+            )
+        except ConnectionRefusedError:
+            what = f"cannot connect to {where}: connection refused; is the server running there?"
         except OSError as exc:
             what = f"cannot connect to {where}: {exc.strerror or exc}"
         except _Refused as exc:
             what = f"{where}: {exc}"
         except Http2Violation as exc:
-            what = f"{where}: {exc.message}; {_REMEDY}"
+            what = f"{where}: {exc.message}; {remedy}"
         raise TransportError(what, may_have_applied=False)
 
     async def _connect(self, origin: Origin, proxy: Proxy | None) -> Connection:

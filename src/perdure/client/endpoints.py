@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -62,15 +63,21 @@ class Endpoints(Struct, frozen=True):
         """The cloud's for None; a single address is that of a server that answers for everything."""
         if endpoints is None:
             return cls()
-        return cls(endpoints, endpoints) if isinstance(endpoints, str) else endpoints
+        if isinstance(endpoints, str):
+            return cls(endpoints, endpoints)
+        if not isinstance(endpoints, Endpoints):
+            raise UsageError(f"endpoints must be an address, or a value of Endpoints; got {endpoints!r}")
+        return endpoints
 
     @classmethod
-    def from_env(cls, environment: Mapping[str, str]) -> Endpoints:
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Endpoints:
         """From `S2_ACCOUNT_ENDPOINT` and `S2_BASIN_ENDPOINT`; the cloud's without them. Raises `UsageError`.
 
-        One without the other is refused: half of the requests would silently go to the cloud, with the token.
+        `environment` is this process's own if not given. One without the other is refused: half of the requests would
+        silently go to the cloud, with the token.
         """
-        account, basin = environment.get(ACCOUNT_VARIABLE), environment.get(BASIN_VARIABLE)
+        known = os.environ if environment is None else environment
+        account, basin = known.get(ACCOUNT_VARIABLE), known.get(BASIN_VARIABLE)
         if not account and not basin:
             return cls()
         if not account or not basin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Final
 
 from ..errors import UsageError
@@ -23,6 +24,8 @@ class Pool:
         self._dialing: dict[Origin, asyncio.Lock] = {}
         self._turns: dict[Origin, asyncio.Semaphore] = {}
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """That of the first call."""
 
     async def connection(self, origin: Origin) -> Connection:
         """A connection that has room for a request, to be opened before anything is awaited.
@@ -44,8 +47,23 @@ class Pool:
         """What a call, but not a session, holds as long as it is under way; None where requests share connections."""
         return self._turns.get(origin)
 
+    def check_loop(self) -> None:
+        """Raise `UsageError` in another event loop than that of the first call, and so after a fork as well.
+
+        Nobody would wake who waits there, and connections would be written to by two threads.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise UsageError(
+                    "this client was used in another event loop, to which its connections belong; make one for each "
+                    "loop, or use perdure.sync, whose clients any thread may call"
+                )
+            self._loop = loop
+
     async def aclose(self) -> None:
         """Close all connections; requests on them fail. Idempotent."""
+        self.check_loop()
         self._is_closed = True
         connections = [made for of_origin in self._connections.values() for made in of_origin]
         self._connections.clear()
@@ -62,6 +80,7 @@ class Pool:
         return made
 
     def _with_room(self, origin: Origin) -> Connection | None:
+        self.check_loop()
         if self._is_closed:
             raise UsageError("the client is closed")
         connections = self._connections.get(origin)
@@ -72,3 +91,21 @@ class Pool:
                 return made
         self._connections[origin] = [made for made in connections if not made.is_closed]
         return None
+
+    def __del__(self) -> None:
+        # Nobody can ask for anything here any more. The event loop keeps the sockets open, and would for ever.
+        loop = getattr(self, "_loop", None)
+        if loop is None or self._is_closed:
+            return
+        left = [made for of_origin in self._connections.values() for made in of_origin if not made.is_closed]
+        if not left:
+            return
+        warnings.warn(
+            "a client was not closed: use it with `async with`, or await its `aclose`",
+            ResourceWarning,
+            source=self,
+            stacklevel=1,
+        )
+        if not loop.is_closed():
+            for made in left:
+                loop.call_soon_threadsafe(made.abort)

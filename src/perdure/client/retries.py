@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from ..errors import PerdureError, SeqNumMismatch, UsageError
 
@@ -31,8 +32,17 @@ class RetryPolicy(Struct, frozen=True):
     appends: AppendRetryPolicy = AppendRetryPolicy.ALL
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise UsageError(f"max_attempts must be at least 1, which is no retries; got {self.max_attempts}")
+        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise UsageError(f"max_attempts must be at least 1, which is no retries; got {self.max_attempts!r}")
+        for name in ("min_delay_ms", "max_delay_ms"):
+            if not isinstance(delay := getattr(self, name), (int, float)):
+                raise UsageError(f"{name} must be a number of milliseconds, got {delay!r}")
+        try:
+            # A plain string is the member that it equals: were it kept, `is` would take it for neither.
+            force_setattr(self, "appends", AppendRetryPolicy(self.appends))
+        except ValueError:
+            known = " or ".join(f"AppendRetryPolicy.{policy.name}" for policy in AppendRetryPolicy)
+            raise UsageError(f"appends must be {known}; got {self.appends!r}") from None
         if not 0 <= self.min_delay_ms <= self.max_delay_ms < float("inf"):
             raise UsageError(
                 "delays must be 0 ms or more, and min_delay_ms not above max_delay_ms; "

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from ..errors import UsageError
 from ..wire.compression import Compression, compress
 from .endpoints import Endpoints
 from .proxies import Proxies
 from .retries import RetryPolicy
+
+T = TypeVar("T")
 
 ForcedTransport: TypeAlias = Literal["s2s", "fetch"]
 """How requests are carried, in the words of other SDKs: `"s2s"` is HTTP/2, with sessions of that name; `"fetch"`
@@ -48,11 +50,14 @@ class HttpSettings:
         """`environment` names proxies if `proxy` does not; this process's own if not given."""
         self.access_token: str | None = _token(access_token)
         self.endpoints: Endpoints = Endpoints.of(endpoints)
-        self.retries: RetryPolicy = retries or RetryPolicy()
+        self.retries: RetryPolicy = _of_type(retries, RetryPolicy, "retries") or RetryPolicy()
+        if not isinstance(compression, Compression):
+            known = ", ".join(f"Compression.{each.name}" for each in Compression)
+            raise UsageError(f"compression must be one of {known}; got {compression!r}")
         self.compression: Compression = compression
         self.request_timeout: float = _seconds(request_timeout, "request_timeout")
         self.connection_timeout: float = _seconds(connection_timeout, "connection_timeout")
-        self.ssl_context: ssl.SSLContext | None = ssl_context
+        self.ssl_context: ssl.SSLContext | None = _of_type(ssl_context, ssl.SSLContext, "ssl_context")
         if force_transport is not None and force_transport not in get_args(ForcedTransport):
             raise UsageError(
                 f"force_transport must be one of {get_args(ForcedTransport)}, or None for what works; "
@@ -80,15 +85,24 @@ def token_from_env(environment: Mapping[str, str]) -> str:
     return token
 
 
+def _of_type(value: T | None, kind: type[T], what: str) -> T | None:
+    """`value`. Raises `UsageError` now for what would fail much later: when it is used first."""
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{what} must be a value of {kind.__name__}, got {value!r}")
+    return value
+
+
 def _token(token: str | None) -> str | None:
     if token is None:
         return None
+    if not isinstance(token, str):
+        raise UsageError(f"access_token must be a string, got {type(token).__name__}")
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError("an access token is visible ASCII without spaces, and not empty; this one is not")
     return token
 
 
 def _seconds(value: float, what: str) -> float:
-    if not 0 < value < float("inf"):
+    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise UsageError(f"{what} must be a positive number of seconds, got {value!r}")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..errors import Invalid
-from .positions import ReadStart, TailOffset, Timestamp, check_u64
+from .positions import ReadStart, SeqNum, TailOffset, Timestamp, check_u64
 
 
 class ReadLimits(Struct, frozen=True, gc=False):
@@ -47,6 +47,8 @@ class ReadRequest(Struct, frozen=True, gc=False):
         for value, what in ((count, "count"), (bytes, "bytes"), (until, "until")):
             if value is not None:
                 check_u64(value, what)
+        if start is not None and not isinstance(start, (SeqNum, Timestamp, TailOffset)):
+            raise Invalid(f"a read starts at SeqNum(…), Timestamp(…) or TailOffset(…), got {start!r}")
         if wait is not None and not 0 <= wait < float("inf"):
             raise Invalid(f"wait must be a finite number of seconds, 0 or more, got {wait!r}")
         if isinstance(start, Timestamp) and until is not None and start.value >= until:

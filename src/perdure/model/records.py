@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, NoReturn, TypeAlias
 
@@ -135,6 +135,9 @@ class AppendRecord(_Parts):
         parts.metered_bytes = size
         parts.__class__ = cls
         return parts  # type: ignore[return-value]  # that is its class now
+
+    def __reduce__(self) -> tuple[Callable[[bytes, Headers, int | None], AppendRecord], tuple[object, ...]]:
+        return AppendRecord.of_parts, (self.body, self.headers, self.timestamp)  # to copy it, or pickle it
 
     @classmethod
     def of_parts(cls, body: bytes, headers: Headers, timestamp: int | None) -> AppendRecord:

@@ -733,13 +733,36 @@ class S2(Account):
         return cls._started(lambda: client.S2.open(location))
 
     @classmethod
-    def from_env(cls) -> S2:
-        """A client for the store that the environment names.
+    def from_env(
+        cls,
+        *,
+        retries: RetryPolicy | None = None,
+        compression: Compression = Compression.NONE,
+        request_timeout: float = DEFAULT_REQUEST_TIMEOUT_SECS,
+        connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT_SECS,
+        ssl_context: ssl.SSLContext | None = None,
+        force_transport: ForcedTransport | None = None,
+        proxy: str | None = None,
+    ) -> S2:
+        """A client for the store that the environment names; the arguments are those of `S2`.
 
         `S2_ACCESS_TOKEN` is the token, and `S2_ACCOUNT_ENDPOINT` with `S2_BASIN_ENDPOINT` the addresses; without these
         two it is s2.dev. Raises `UsageError` when the token is missing, or one of the addresses.
         """
-        return cls._started(lambda: client.S2.from_env())
+        return cls._started(
+            lambda: client.S2.from_env(
+                retries=retries,
+                compression=compression,
+                request_timeout=request_timeout,
+                connection_timeout=connection_timeout,
+                ssl_context=ssl_context,
+                force_transport=force_transport,
+                proxy=proxy,
+            )
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._async)
 
     def basin(self, name: str) -> Basin:
         """A handle on the basin of this name, without asking whether it exists. Raises `Invalid`."""

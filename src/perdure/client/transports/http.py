@@ -47,6 +47,9 @@ class HttpTransport:
     def __init__(self, settings: HttpSettings) -> None:
         self._requests: Requests = Requests(settings)
 
+    def __repr__(self) -> str:
+        return self._requests.settings.endpoints.account
+
     async def open(self) -> None:
         """Nothing yet: the first request connects."""
 

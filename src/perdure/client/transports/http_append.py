@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from itertools import islice
 from typing import Final
@@ -21,6 +22,7 @@ from ...wire.append_input import append_input_parts
 from ...wire.s2s import Frame, FrameDecoder, join_frame
 from ...wire.s2s_messages import append_ack_of
 from ..exchange import Exchange
+from ..moving import Moves
 from ..retries import applied_tail, leaves_doubt
 from .http_requests import Call, Requests
 
@@ -81,8 +83,7 @@ class HttpAppendChannel:
         self._move: asyncio.Task[None] | None = None
         self._next_link: _Link | None = None
         """The session elsewhere, once it is open; it takes over when all that was sent is acknowledged."""
-        self._may_move = True
-        """Not after a move, until a frame comes without advice: where every server gives it, moving leads nowhere."""
+        self._moves = Moves(requests.settings.retries)
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._failures = 0
@@ -159,9 +160,7 @@ class HttpAppendChannel:
         self._heard_at = self._loop.time()
         if not batch.future.done():
             batch.future.set_result(ack)
-        if not frame.reconnect_advised:
-            self._may_move = True
-        elif self._may_move:
+        if self._moves.are_wanted(is_advised=frame.reconnect_advised, now=self._heard_at):
             self._follow_advice(link)
         if self._next_link is not None and not self._sent:
             self._change_over(self._next_link)
@@ -201,7 +200,7 @@ class HttpAppendChannel:
         moving = self._move is not None or self._next_link is not None
         if moving or self._is_closed:
             return
-        self._may_move = False
+        self._moves.begin(self._heard_at, random.random())
         assert link.stream is not None
         link.stream.leave_connection()
         self._move = self._requests.begin(self._open_elsewhere())
@@ -210,6 +209,7 @@ class HttpAppendChannel:
         try:
             link = await self._connected()
         except PerdureError as exc:
+            self._moves.failed()
             _log.info("an append session stays with a server that advised to leave it: %s", exc)
             self._stay()
             self._transmit_rest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -19,6 +20,7 @@ from ...model.batches import ReadBatch
 from ...model.positions import SeqNum
 from ...model.reads import ReadRequest
 from ..exchange import Exchange
+from ..moving import Moves
 from ..read_progress import ReadProgress
 from ..waiting import Bell
 from .http_requests import Call, Requests
@@ -57,8 +59,7 @@ class HttpReadChannel(Generic[T]):
         """What was lost, and is to be retried by the next call."""
         self._is_advised = False
         """Whether the server of the current session is about to stop."""
-        self._may_move = True
-        """Not after a move, until a batch comes without advice: where every server gives it, moving leads nowhere."""
+        self._moves = Moves(requests.settings.retries)
         self._has_ended = False
         self._is_closed = False
 
@@ -92,9 +93,9 @@ class HttpReadChannel(Generic[T]):
                 self._on_interruption()
                 continue
             self._failures = 0
-            self._is_advised = link.is_advised and self._may_move
-            self._may_move = self._may_move or not link.is_advised
-            self._progress.received(batch, self._clock())
+            now = self._clock()
+            self._is_advised = self._moves.are_wanted(is_advised=link.is_advised, now=now)
+            self._progress.received(batch, now)
             return batch
         self._has_ended = True
         self._drop()
@@ -106,17 +107,20 @@ class HttpReadChannel(Generic[T]):
 
     async def _move(self) -> None:
         """Open a session elsewhere for what is left to read. Should that fail, the one that there is goes on."""
-        request, left = self._progress.rest(self._clock()), self._link
+        now = self._clock()
+        request, left = self._progress.rest(now), self._link
+        self._is_advised = False
         if left is not None and left.exchange is not None and request is not None:
+            self._moves.begin(now, random.random())
             left.exchange.leave_connection()
             link = _Link(self._form())
             try:
                 link.exchange = await self._requests.open_session(self._call(request), link)
             except PerdureError as exc:
+                self._moves.failed()
                 _log.info("a read session stays with a server that advised to leave it: %s", exc)
             else:
                 self._change_over(left, link)
-        self._may_move = self._is_advised = False
 
     def _change_over(self, left: _Link[T], link: _Link[T]) -> None:
         if self._is_closed or self._link is not left:

@@ -91,6 +91,7 @@ class Requests:
 
     async def aclose(self) -> None:
         """End the tasks that sessions began, and close all connections. Idempotent."""
+        self._pool.check_loop()
         self._is_closed = True
         tasks = list(self._tasks)
         for task in tasks:

@@ -23,10 +23,18 @@ from ...store.service import StreamStore
 from ...store.usage_recorder import UsageRecorder
 
 
+def is_url(location: str) -> bool:
+    """Whether somebody meant a service: a directory named like this would be made, and found empty, without a word."""
+    scheme, separator, _ = location.partition("://")
+    return bool(separator) and scheme.isascii() and scheme.isalpha()
+
+
 class LocalTransport:
     """A `Transport` over a store whose engine it opens, owns and closes. What is done with it counts as usage."""
 
-    def __init__(self, open_engine: Callable[[], Awaitable[Engine]]) -> None:
+    def __init__(self, open_engine: Callable[[], Awaitable[Engine]], location: str = "embedded") -> None:
+        """`location` is what it is called."""
+        self._location = location
         self._open_engine = open_engine
         self._owned = AsyncExitStack()
         self._opened: StreamStore | None = None
@@ -37,6 +45,8 @@ class LocalTransport:
         where = os.fspath(location)
         if where.startswith(("postgres://", "postgresql://")):
             raise UsageError("the PostgreSQL engine is not available in this version yet; give a directory")
+        if is_url(where):
+            raise UsageError(f'{where} is no directory; a store behind HTTP is `S2(endpoints="…")`, or `S2.from_env()`')
         if not where:
             raise UsageError('give a directory, or ":memory:"')
 
@@ -45,7 +55,10 @@ class LocalTransport:
 
             return await SqliteEngine.open(where)
 
-        return cls(open_engine)
+        return cls(open_engine, where)
+
+    def __repr__(self) -> str:
+        return self._location
 
     async def open(self) -> None:
         async with AsyncExitStack() as opening:
