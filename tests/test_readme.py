@@ -7,12 +7,16 @@ import os
 import re
 import socket
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from perdure.cli.serve_options import PORT
+from tests.resumable.anthropic_scripts import text_turn
+from tests.resumable.messages_api import messages_api
 from tests.serve_command import ServeCommand
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -26,7 +30,7 @@ def block(wanted: str) -> str:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
 
 
 @pytest.mark.parametrize("wanted", ["async with S2.open", "perdure.sync"])
@@ -44,34 +48,74 @@ async def test_the_quickstart_prints_what_it_says(wanted: str, tmp_path: Path) -
     assert await run() == ["stored as record 1", "0 Hello", "1 Hello"]  # the directory keeps it
 
 
-async def test_the_chat_answers_and_resumes(tmp_path: Path) -> None:
-    (tmp_path / "application.py").write_text(block("create_resumable_chat"))
+@asynccontextmanager
+async def application(code: str, directory: Path, **variables: str) -> AsyncIterator[str]:
+    """The address of the application that a block defines."""
+    (directory / "application.py").write_text(code)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "application:app"),
-        cwd=tmp_path,
+        cwd=directory,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        env=os.environ | variables,
     )
     try:
-        async with asyncio.timeout(30), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-            message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
-            answer = await _post_when_up(http, {"id": "c1", "messages": [message]})
-            assert answer.status_code == 200
-            deltas = re.findall(r'"delta":"([^"]*)"', answer.text)
-            assert "".join(deltas) == "Words from your model"
-            assert (await http.get("/api/chat/c1/stream")).status_code == 204
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         await server.wait()
 
 
-async def _post_when_up(http: httpx.AsyncClient, body: dict[str, object]) -> httpx.Response:
+async def test_the_chat_answers_and_resumes(tmp_path: Path) -> None:
+    async with (
+        application(block("resumable.aisdk"), tmp_path) as url,
+        asyncio.timeout(30),
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        answer = await _when_up(lambda: http.post("/api/chat", json={"id": "c1", "messages": [message]}))
+        assert answer.status_code == 200
+        deltas = re.findall(r'"delta":"([^"]*)"', answer.text)
+        assert "".join(deltas) == "Words from your model"
+        assert (await http.get("/api/chat/c1/stream")).status_code == 204
+
+
+async def test_the_chat_with_anthropic_answers_its_client_and_remembers(tmp_path: Path) -> None:
+    async with messages_api() as api:
+        api.answer(*text_turn("Good ", "day"))
+        api.answer(*text_turn("Again"))
+        variables = {"ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "test"}
+        async with application(block("AsyncAnthropic"), tmp_path, **variables) as url:
+            async with asyncio.timeout(30), httpx.AsyncClient(base_url=url) as http:
+                module = await _when_up(lambda: http.get("/perdure/anthropic.js"))
+                assert module.headers["content-type"].startswith("text/javascript")
+            code = block("create_chat_client").replace("http://127.0.0.1:8000", url)
+            printed = []
+            for _ in range(2):
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-c", code), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+                )
+                async with asyncio.timeout(30):
+                    printed.append((await process.communicate())[0].decode().splitlines())
+    assert printed == [
+        ["0 turns so far", "[{'text': 'Good day', 'type': 'text'}]"],
+        ["1 turns so far", "[{'text': 'Again', 'type': 'text'}]"],
+    ]
+    sent = [(message["role"], message["content"]) for message in api.requests[-1]["messages"]]
+    assert sent == [
+        ("user", "Hello"),
+        ("assistant", [{"text": "Good day", "type": "text"}]),
+        ("user", "Hello"),
+    ]
+
+
+async def _when_up(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     while True:
         try:
-            return await http.post("/api/chat", json=body)
+            return await ask()
         except httpx.ConnectError:
             await asyncio.sleep(0.05)  # the server is starting; the caller's time-out bounds this
 
