@@ -542,6 +542,33 @@ async def test_a_claim_that_fails_leaves_nothing_open(chat: Chat, spy: SpyTransp
 # --- leases ---
 
 
+async def test_a_writer_looks_at_its_stream_once_for_all_the_pauses_of_a_slow_source(
+    spy: SpyTransport, new_chat: NewChat
+) -> None:
+    """A renewal tells of a pause that was longer than what makes a writer look."""
+    renewed = asyncio.Event()
+
+    def see(_: str, batch: AppendInput) -> None:
+        if batch.records[0].command is CommandKind.TRIM:
+            renewed.set()
+
+    spy.before_append = see
+    chat = await new_chat(session_lease_ms=1200)
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=chat.background)
+    opened: list[int] = []
+    for number in range(3):
+        async with asyncio.timeout(10):
+            await renewed.wait()
+        renewed.clear()
+        opened.append(spy.opened_reads)
+        source.give(text(f"chunk {number}"))
+    source.end()
+    await chat.aclose()
+    assert opened[0] > 0
+    assert opened == [opened[0]] * 3
+
+
 async def test_a_silent_source_keeps_its_generation(
     s2: S2, caplog: pytest.LogCaptureFixture, new_chat: NewChat
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
@@ -29,7 +30,7 @@ from .settings import ChatSettings, Mode, Surroundings
 from .stop import feed_generation
 from .tap import Tap
 from .tokens import RandomBytes
-from .writer import GenerationWriter, WriterTiming
+from .writer import PAUSE_SECONDS, GenerationWriter, WriterTiming
 
 if TYPE_CHECKING:
     from ..client import AppendSession, Stream
@@ -386,15 +387,24 @@ class Generation:
 
     async def _follow_fences(self) -> None:
         assert self._writer is not None
+        loop, last_data_at = asyncio.get_running_loop(), -math.inf
         try:
             async with self._stream.read_session(SeqNum(self._writer.durable_end), clamp=True) as session:
                 async for batch in session.batches():
+                    is_own_data = False
                     for record in batch.records:
-                        if record.command is CommandKind.FENCE:
+                        command = record.command
+                        if command is CommandKind.FENCE:
                             self.saw_fence(record.text)
                             return
-                        if record.command is None and record.seq_num < self._writer.next_seq:
-                            return  # our own data again: from here on appends tell
+                        if command is None and record.seq_num < self._writer.next_seq:
+                            is_own_data = True
+                    if is_own_data:
+                        # From here on appends tell, unless this source pauses after each chunk: to open a session in
+                        # each pause costs more than one that stays.
+                        if loop.time() - last_data_at < PAUSE_SECONDS:
+                            return
+                        last_data_at = loop.time()
         except Exception as exc:
             # The next tick of the writer tries again, and its next append finds out anyway.
             logger.debug("the stream %r could not be followed by its writer", self.name, exc_info=exc)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Final
 
 from ...errors import UsageError
 from ...model.access_tokens import AccessTokenInfo
@@ -15,12 +16,17 @@ from ...model.encryption import EncryptionKey
 from ...model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ...model.positions import StreamPosition
 from ...model.reads import ReadRequest
+from ...model.records import SequencedRecord
 from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ...store.append_session import Appender
 from ...store.engine import Engine
 from ...store.read_session import ReadSession
+from ...store.reading import Delivery
 from ...store.service import StreamStore
 from ...store.usage_recorder import UsageRecorder
+
+MAX_SHARED_BYTES: Final = 64 * 1024
+"""A decoded block of this size at most is kept for the next who is handed it; what follows live is mostly smaller."""
 
 
 def is_url(location: str) -> bool:
@@ -38,6 +44,7 @@ class LocalTransport:
         self._open_engine = open_engine
         self._owned = AsyncExitStack()
         self._opened: StreamStore | None = None
+        self._decoding = SharedDecoding()
 
     @classmethod
     def at(cls, location: str | os.PathLike[str]) -> LocalTransport:
@@ -171,7 +178,7 @@ class LocalTransport:
         on_interruption: Callable[[], None],
     ) -> LocalReadChannel:
         # `on_interruption` is never called: nothing stands between this reader and the store.
-        return LocalReadChannel(await self._store.open_read_session(basin, name, request, key))
+        return LocalReadChannel(await self._store.open_read_session(basin, name, request, key), self._decoding)
 
 
 class LocalAppendChannel:
@@ -187,15 +194,37 @@ class LocalAppendChannel:
         """Nothing to release: the lane ends with its last batch."""
 
 
+class SharedDecoding:
+    """Decodes what is handed out, the same block only once in a row.
+
+    All who follow a stream are handed the same block, one right after the other; with a thousand tabs on one chat,
+    decoding it for each of them would be a third of the work.
+    """
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._records: tuple[SequencedRecord, ...] = ()
+
+    def batch(self, delivery: Delivery) -> ReadBatch:
+        """The delivery as values."""
+        if len(delivery.blocks) != 1 or len(delivery.blocks[0]) > MAX_SHARED_BYTES:
+            return delivery.decoded()
+        if delivery.blocks[0] is not self._block:
+            self._records = delivery.decoded().records
+            self._block = delivery.blocks[0]
+        return ReadBatch(self._records, delivery.tail)
+
+
 class LocalReadChannel:
     """The store's own read session, in values."""
 
-    def __init__(self, session: ReadSession) -> None:
+    def __init__(self, session: ReadSession, decoding: SharedDecoding) -> None:
         self._session = session
+        self._decoding = decoding
 
     async def next(self) -> ReadBatch | None:
         delivery = await self._session.next()
-        return None if delivery is None else delivery.decoded()
+        return None if delivery is None else self._decoding.batch(delivery)
 
     async def aclose(self) -> None:
         self._session.close()
