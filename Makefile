@@ -35,7 +35,7 @@ help:
 demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
-test: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## Set up, and run the tests
+test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
@@ -43,7 +43,7 @@ check: lint types check-web check-ui ## Lint, format, types, and that the shippe
 soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
-bench: $(VENV)/.installed ## Measure, and print one table
+bench: $(VENV)/.installed redis ## Measure, and print one table
 	@$(BIN)/python -m bench $(ARGS)
 
 # --- parts of `make check` ---------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ sync: $(VENV)/.installed ## Write the blocking classes from the asynchronous one
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
-.PHONY: venv chromium
+.PHONY: venv chromium redis
 
 venv: $(VENV)/.installed ## Create .venv with everything in it, the package installed editable
 
@@ -176,6 +176,15 @@ chromium:
 	    echo "==> Installing $(CHROMIUM_PACKAGES)"; \
 	    $(APT_INSTALL) $(CHROMIUM_PACKAGES); } >/dev/null; \
 	  else echo "The browser tests need Chromium: sudo apt-get install $(CHROMIUM_PACKAGES)"; exit 1; fi; }
+
+# The benchmark runs Redis by itself, for the package that the resumable chats are measured against. RUNLEVEL=1 keeps
+# Debian from starting a server of its own when the package comes.
+redis:
+	@command -v redis-server >/dev/null || { \
+	  if $(IS_DEBIAN_ROOT); then \
+	    echo "==> Installing redis-server"; \
+	    export RUNLEVEL=1; $(APT_INSTALL) redis-server; } >/dev/null; \
+	  else echo "The benchmark needs Redis: sudo apt-get install redis-server"; exit 1; fi; }
 
 .PHONY: clean distclean
 

@@ -29,6 +29,8 @@ SCENARIOS = (
     "first_token",
     "generations",
     "histories",
+    "resumable",
+    "tabs",
     "served_append",
     "served_read",
     "sdk",

@@ -75,11 +75,7 @@ class Served:
 
     def cpu_seconds(self) -> float:
         """What all processes of the server have used so far."""
-        ticks = 0
-        for pid in self.pids():
-            fields = _stat(pid)
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(map(cpu_seconds_of, self.pids()))
 
     def resident_bytes(self) -> int:
         """What all processes of the server hold in memory, shared pages counted once for each."""
@@ -87,6 +83,12 @@ class Served:
         for pid in self.pids():
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return total
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """What one process has used so far."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stat(pid: int) -> list[str]:

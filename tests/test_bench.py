@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+_AGAINST = f"× resumable-stream {version('resumable-stream')}"
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,6 +18,8 @@ ROOT = Path(__file__).parents[1]
         ("append_idle", "append of 1 KB, idle, p50", "ms"),
         # Seconds on a quiet machine, but many of them where others work as well.
         pytest.param("sdk", "SDK: import", "ms", marks=pytest.mark.timeout(300)),
+        pytest.param("resumable", "the first token", _AGAINST, marks=pytest.mark.timeout(300)),
+        pytest.param("tabs", "tabs on one chat", "ms", marks=pytest.mark.timeout(300)),
     ],
 )
 def test_the_benchmark_prints_a_table_and_writes_its_results(

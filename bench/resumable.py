@@ -1,0 +1,130 @@
+"""Perdure beside the `resumable-stream` from PyPI, which keeps its answers in its process and finds them by Redis.
+
+Each package takes its turns in a process of its own, A B B A, with the same sources; a row is the median of the ratios
+of the pairs, so that what else goes on in the machine meets both. Redis runs as it comes, where nothing waits for the
+disk, and holds no chunk: an answer is gone with the process that generates it. Perdure shows a chunk, in the chat
+object, only once it is synced to the disk.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+
+from . import redis_server
+from .children import Child
+from .resumable_work import PACKAGES, THEIRS, Job, Turn, Work, p50_ms, take_turns
+from .scenario import Row, Run, alone, at_least
+
+TOKENS = 10_000
+GENERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of a turn; ratios are the other's by ours unless `more_is_better`."""
+
+    what: str
+    unit: str
+    of: Callable[[Turn], float]
+    more_is_better: bool = False
+    limit: float | None = 1.0
+
+
+def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
+    asked = Value("a token to who asked", "ms", lambda turn: p50_ms(turn.samples))
+    generations, tokens = run.pick(GENERATIONS, 50), run.pick(TOKENS, 4_000)
+    each = run.pick(50, 20)
+    paused, fast = Job(Work.GENERATE, tokens=run.pick(300, 50), pause=0.004), Job(Work.GENERATE, generations, each)
+    whole = f"an answer of {tokens:,} chunks"
+
+    def with_tabs(job: Job) -> Job:
+        return Job(job.work, job.answers, job.tokens, 1, job.pause)
+
+    def rate(what: str) -> Value:
+        return Value(
+            f"{generations} answers at once{what}",
+            "tokens/s",
+            lambda turn: generations * each / turn.seconds,
+            more_is_better=True,
+        )
+
+    held = Job(Work.HOLD, run.pick(10, 5), tokens, resumes=run.pick(10, 5))
+    return [
+        (
+            Job(Work.FIRST_TOKEN, run.pick(100, 20)),
+            [Value("the first token", "ms", lambda turn: p50_ms(turn.samples))],
+        ),
+        (paused, [asked]),
+        (
+            with_tabs(paused),
+            [
+                Value("a token to who asked, another tab open", "ms", lambda turn: p50_ms(turn.samples)),
+                Value("a token to another tab", "ms", lambda turn: p50_ms(turn.at_tabs)),
+            ],
+        ),
+        (fast, [rate("")]),
+        (with_tabs(fast), [rate(", a tab more on each")]),
+        (
+            held,
+            [
+                Value(f"resuming {whole}", "ms", lambda turn: p50_ms(turn.samples)),
+                Value(f"memory of {whole}", "KB", lambda turn: max(turn.memory_bytes / held.answers / 1e3, 1)),
+            ],
+        ),
+    ]
+
+
+class Contest:
+    """The packages' processes, and the Redis server."""
+
+    def __init__(self, run: Run, children: dict[str, Child[None]], server: redis_server.RedisServer) -> None:
+        self._run, self._children, self._server = run, children, server
+        self._against = f"× resumable-stream {version_of('resumable-stream')}"
+
+    def measure(self, job: Job, values: list[Value]) -> list[Row]:
+        self._run.progress("; ".join(value.what for value in values))
+        turns: dict[str, list[Turn]] = {package: [] for package in self._children}
+        for number in range(self._run.pick(4, 2)):
+            for package in self._children if number % 2 == 0 else reversed(self._children):
+                served = self._server.cpu_seconds()
+                turn = self._children[package].ask(job, Turn)
+                turn.cpu += self._server.cpu_seconds() - served
+                turns[package].append(turn)
+        return [self._row(value, package, turns) for value in values for package in turns if package != THEIRS]
+
+    def _row(self, value: Value, package: str, turns: dict[str, list[Turn]]) -> Row:
+        ours, theirs = ([value.of(turn) for turn in turns[name]] for name in (package, THEIRS))
+        ratios = [
+            mine / other if value.more_is_better else other / max(mine, 1e-9)
+            for mine, other in zip(ours, theirs, strict=True)
+        ]
+        notes = [f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} pairs"]
+        for name, values in ((package, ours), (THEIRS, theirs)):
+            busy = sum(turn.cpu for turn in turns[name]) / sum(turn.seconds for turn in turns[name])
+            shown = statistics.median(values)
+            notes.append(f"{name} {shown:,.2f} {value.unit}, {busy:.0%} of a core")
+        limit = None if value.limit is None else at_least(value.limit)
+        return Row(f"{package}: {value.what}", statistics.median(ratios), self._against, limit, "; ".join(notes))
+
+
+async def run(run: Run) -> list[Row]:
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        server = stack.enter_context(redis_server.redis_server(run.store("redis")))
+        children: dict[str, Child[None]] = {}
+        for package in PACKAGES:
+            place = server.url if package == THEIRS else str(run.store(package.replace(" ", "-")))
+            children[package] = Child(take_turns, package, place)
+            stack.callback(children[package].end)
+        contest = Contest(run, children, server)
+        for job, values in _measures(run):
+            rows += contest.measure(job, values)
+    return rows
+
+
+if __name__ == "__main__":
+    alone(run)

@@ -1,0 +1,60 @@
+"""The `resumable-stream` from PyPI, for the comparison: used as its own documentation says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+from resumable_stream import (  # type: ignore[import-untyped]  # it has annotations, but no py.typed
+    RedisPublisher,
+    RedisSubscriber,
+    ResumableStreamContext,
+    create_resumable_stream_context,
+)
+
+from .resumable_work import Source
+from .scenario import check
+
+
+class RedisContext:
+    def __init__(self, context: ResumableStreamContext, server: redis.asyncio.Redis) -> None:
+        self._context = context
+        self._server = server
+
+    async def start(self, name: str, source: Source) -> AsyncIterator[str]:
+        pieces: AsyncIterator[str] | None = await self._context.resumable_stream(name, source)
+        assert pieces is not None, f"{name} is over"
+        return pieces
+
+    async def resume(self, name: str) -> AsyncIterator[str]:
+        pieces: AsyncIterator[str] | str | None = await self._context.resume_existing_stream(name)
+        assert pieces is not None, f"{name} is over"
+        assert not isinstance(pieces, str), f"{name} was not found"
+        return pieces
+
+    async def stored_bytes(self) -> int:
+        used = (await self._server.info("memory"))["used_memory"]
+        check(isinstance(used, int), "Redis did not tell its memory")
+        return int(used)
+
+
+async def _ignore(message: str) -> None:
+    """What is published on a channel that nobody publishes on."""
+
+
+@asynccontextmanager
+async def connect(place: str) -> AsyncIterator[RedisContext]:
+    """On the Redis server at `place`, with connections that are there before the first answer."""
+    publisher, subscriber = RedisPublisher(place), RedisSubscriber(place)
+    await publisher.connect()
+    await subscriber.connect()
+    # A subscriber whose last channel goes stops to listen, and one that comes at that moment is never heard.
+    await subscriber.subscribe("never-used", _ignore)
+    server = redis.asyncio.from_url(place)
+    try:
+        yield RedisContext(create_resumable_stream_context(publisher=publisher, subscriber=subscriber), server)
+    finally:
+        await subscriber.close()
+        await publisher.close()
+        await server.aclose()
