@@ -8,27 +8,38 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from perdure import S2, AppendRecord, SeqNum, Stream
 from perdure.errors import ReadUnwritten
 from perdure.model.records import CommandKind, SequencedRecord
-from perdure.resumable import aisdk, anthropic
+from perdure.resumable import aisdk, anthropic, tanstack_ai
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.anthropic import AnthropicChat
 from perdure.resumable.responses import ChatResponse
+from perdure.resumable.tanstack_ai import TanstackChat
 
 BASIN = "test-chats"
 HOLDER = "session-AAAAAAAAAAA="
-Chat: TypeAlias = AiSdkChat | AnthropicChat
+Chat: TypeAlias = AiSdkChat | AnthropicChat | TanstackChat
 CREATE: Final[dict[str, Callable[..., Chat]]] = {
     "aisdk": aisdk.create_resumable_chat,
     "anthropic": anthropic.create_resumable_chat,
+    "tanstack_ai": tanstack_ai.create_resumable_chat,
 }
 """How each adapter makes its chats."""
 ERROR_BODIES: Final = {
     "aisdk": '{"type":"error","errorText":"An error occurred."}',
     "anthropic": '{"type":"error","error":{"type":"api_error","message":"An error occurred."}}',
+    "tanstack_ai": (
+        '{"type":"RUN_ERROR","timestamp":0,"message":"An error occurred.","error":{"message":"An error occurred."}}'
+    ),
 }
-"""What each adapter tells readers of a failed source."""
+"""What each adapter tells readers of a failed source; `timeless`."""
 
-STOP_BODIES: Final = {"aisdk": '{"type":"abort"}', "anthropic": '{"type":"message_stop"}'}
-"""The last record of a generation that was stopped."""
+STOP_BODIES: Final = {
+    "aisdk": '{"type":"abort"}',
+    "anthropic": '{"type":"message_stop"}',
+    "tanstack_ai": (
+        '{"type":"RUN_FINISHED","runId":"s2-stop-0","model":"s2-stop","timestamp":0,"finishReason":"stop"}'
+    ),
+}
+"""The last record of a generation that was stopped; `timeless`."""
 
 
 class NewChat(Protocol):
@@ -76,6 +87,11 @@ async def anthropic_chat_on(s2: S2, **options: Any) -> AnthropicChat:
     return cast("AnthropicChat", await chat_of("anthropic", s2, **options))
 
 
+async def tanstack_chat_on(s2: S2, **options: Any) -> TanstackChat:
+    """The same for TanStack AI."""
+    return cast("TanstackChat", await chat_of("tanstack_ai", s2, **options))
+
+
 class Source:
     """Gives `chunks`, then waits for more until `end` or `fail` is called. Tells what was done to it."""
 
@@ -116,13 +132,18 @@ class Source:
             self.closed.set()
 
 
+def timeless(body: str) -> str:
+    """Bodies with what depends on the clock as 0; only TanStack AI's have such things."""
+    return re.sub(r'("timestamp":|"s2-stop-)\d+', r"\g<1>0", body)
+
+
 async def body_of(response: ChatResponse) -> str:
     """The whole body, without comments."""
     chunks = response.chunks
     assert chunks is not None, f"a {response.status} has no body that streams"
     parts = [chunk async for chunk in chunks]
     await response.aclose()
-    return b"".join(parts).decode().replace(": keep-alive\n\n", "")
+    return timeless(b"".join(parts).decode().replace(": keep-alive\n\n", ""))
 
 
 def frames(body: str) -> list[tuple[int | None, str]]:
@@ -149,14 +170,14 @@ class Reading:
         """Read on until the body contains `wanted`; gives all of it so far."""
         async with asyncio.timeout(10):
             while wanted not in self.text:
-                self.text += (await anext(self._chunks)).decode()
+                self.text += timeless((await anext(self._chunks)).decode())
         return self.text
 
     async def rest(self) -> str:
         """Read to the end; gives all of it."""
         async with asyncio.timeout(10):
             async for chunk in self._chunks:
-                self.text += chunk.decode()
+                self.text += timeless(chunk.decode())
         await self.response.aclose()
         return self.text
 
@@ -201,7 +222,7 @@ def _short(record: SequencedRecord) -> str:
             return "fence " + next((kind for kind in kinds if token.startswith(kind)), token)
         case CommandKind.TRIM:
             return f"trim {int.from_bytes(record.body, 'big')}"
-    return record.text
+    return timeless(record.text)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -30,11 +30,20 @@ from tests.resumable.chats import (
     records_of,
     shown,
     text,
+    timeless,
     until,
 )
 from tests.resumable.spy_transport import SpyTransport
 
 MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")
+
+
+REPORTED_ERRORS: dict[str, Chunk] = {
+    "aisdk": {"type": "error", "errorText": "secret"},
+    "anthropic": {"type": "error", "error": {"type": "api_error", "message": "secret"}},
+    "tanstack_ai": {"type": "RUN_ERROR", "timestamp": 1, "message": "secret", "rawEvent": {"body": "secret"}},
+}
+"""How a source tells of a failure instead of raising."""
 
 
 @pytest.fixture(params=CREATE)
@@ -90,7 +99,7 @@ async def test_the_trim_of_a_single_use_stream_comes_before_its_terminal_fence(
     await body_of(response)
     await chat.aclose()
     written = [record for name, batch in spy.appends for record in batch.records]
-    kinds = [record.command or record.body.decode() for record in written]
+    kinds = [record.command or timeless(record.body.decode()) for record in written]
     errors = [error_body] if fails else []
     assert kinds == [CommandKind.FENCE, *compact(START), *errors, CommandKind.TRIM, CommandKind.FENCE]
     assert written[-1].body.startswith(b"error-" if fails else b"end-")
@@ -268,9 +277,9 @@ async def test_an_on_error_that_fails_itself_leaks_nothing(new_chat: NewChat, er
     await chat.aclose()
 
 
-async def test_error_chunks_of_a_source_go_through_on_error(new_chat: NewChat, error_body: str) -> None:
+async def test_error_chunks_of_a_source_go_through_on_error(adapter: str, new_chat: NewChat, error_body: str) -> None:
     chat = await new_chat(on_error=lambda failure: "Sorry.")
-    source = [START, {"type": "error", "errorText": "secret"}]
+    source = [START, REPORTED_ERRORS[adapter]]
     body = await body_of(await chat.make_resumable("c", source, wait_until=chat.background))
     assert frames(body)[-1][1] == error_body.replace("An error occurred.", "Sorry.")
     await chat.aclose()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from perdure.resumable.anthropic import AnthropicChat
+from perdure.resumable.tanstack_ai import TanstackChat
 from tests.resumable.chat_process import BEGINNINGS
 from tests.resumable.chats import ANSWER, CREATE, Chat, Reading, body_of, frames
 
@@ -111,11 +112,13 @@ async def test_readers_of_a_killed_process_get_an_error_and_an_end_within_the_le
     assert time.monotonic() - killed < 1.2 * LEASE_MS / 1000 + 0.5
     for body in bodies:
         assert frames(body)[-1][1] == error_body
-        assert body.count('"type":"error"') == 1
+        assert body.count(error_body) == 1
     assert '"event":"error"' in await watching.until('"event":"error"')
     await watching.close()
     assert len(frames(await body_of(await chat.make_resumable("c", ANSWER, wait_until=chat.background)))) == len(ANSWER)
     await chat.drain()
+    if isinstance(chat, TanstackChat):
+        return
     history: Any = await (chat.history("c", partials=True) if isinstance(chat, AnthropicChat) else chat.history("c"))
     if adapter == "aisdk":
         parts = [message["parts"] for message in history["messages"]]
@@ -160,6 +163,7 @@ async def test_a_generation_of_another_process_is_followed_live(chat: Chat, adap
         reading = Reading(await chat.replay("c", active_only=True))
         await reading.until("Hel")
         assert await writer.ask("end c") == "done"
-        assert len(frames(await reading.rest())) == len(BEGINNINGS[adapter])
+        ending = 1 if adapter == "tanstack_ai" else 0  # a run that is left open is finished
+        assert len(frames(await reading.rest())) == len(BEGINNINGS[adapter]) + ending
         await watching.until('"end"')
         await watching.close()

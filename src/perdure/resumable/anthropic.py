@@ -35,8 +35,6 @@ A chat id is not a credential: look whether this user may see this chat before y
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final
 
 from ..client import S2
 from ..client.endpoints import Endpoints
@@ -59,8 +57,8 @@ from .chat_store import ChatStore
 from .generation import Plan
 from .json_body import encode_body
 from .kept_histories import KeptHistories
+from .responses import EVENT_STREAM_HEADERS, json_snapshot
 from .responses import ChatResponse as ChatResponse
-from .responses import json_snapshot
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
@@ -92,18 +90,11 @@ __all__ = [
     "user_message",
 ]
 
-_HEADERS: Final[Mapping[str, str]] = {
-    "content-type": "text/event-stream",
-    "cache-control": "no-cache",
-    "connection": "keep-alive",
-    "x-accel-buffering": "no",
-}
-
 
 class _Adapter:
     """The wire format of the Messages API."""
 
-    headers = _HEADERS
+    headers = EVENT_STREAM_HEADERS
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._now_ms = surroundings.now_ms

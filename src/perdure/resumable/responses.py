@@ -17,6 +17,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from . import replay
 
+EVENT_STREAM_HEADERS: Final[Mapping[str, str]] = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-cache",
+    "connection": "keep-alive",
+    "x-accel-buffering": "no",
+}
+"""What proxies and browsers must know of a body that streams events."""
 NO_STORE: Final = {"cache-control": "no-store"}
 IN_USE_TEXT: Final = "Stream already in use"
 

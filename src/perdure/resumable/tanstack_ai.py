@@ -1,0 +1,191 @@
+"""Resumable chats for TanStack AI, and for anything else that streams AG-UI events.
+
+::
+
+    chat = create_resumable_chat(path="./data", basin="my-app-chats", mode="shared")
+    app = FastAPI(lifespan=chat.lifespan)
+
+    @app.post("/api/chat")
+    async def send(body: dict):
+        return await chat.make_resumable(
+            f"chat-{body['id']}", lambda: answer(body["messages"]), wait_until=chat.background
+        )
+
+    @app.get("/api/chat/replay")
+    async def replay(request: Request, id: str):
+        return await chat.replay(f"chat-{id}", **replay_options(request))
+
+    @app.delete("/api/chat")
+    async def stop(body: dict):
+        return {"stopped": await chat.stop(f"chat-{body['id']}")}
+
+A source gives AG-UI events: models of `ag-ui-protocol`, what Pydantic AI's `AGUIAdapter` runs, dicts, or server-sent
+events as text; `perdure.resumable.sources` says more.
+
+A chat id is not a credential: look whether this user may see this chat before you call any of these.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..client import S2
+from ..client.endpoints import Endpoints
+from . import frames
+from .adapter import ClosingFold, OnError, View, safe_error_text
+from .chat import ResumableChat, WaitUntil
+from .chat_store import ChatStore
+from .chunks import KeyStyle
+from .generation import Plan
+from .json_body import JsonObject, encode_body
+from .responses import EVENT_STREAM_HEADERS
+from .responses import ChatResponse as ChatResponse
+from .responses import replay_options as replay_options
+from .settings import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_KEEP_ALIVE_MS,
+    DEFAULT_LEASE_DURATION_MS,
+    DEFAULT_LINGER_MS,
+    DEFAULT_SESSION_LEASE_MS,
+    ChatSettings,
+    Delivery,
+    ModeName,
+    Surroundings,
+)
+from .sources import open_source
+from .tanstack_records import ClosingRun, error_event, rewrite_error_event
+from .tanstack_stored import StoredEvents, StoredSource
+
+__all__ = ["ChatResponse", "TanstackChat", "create_resumable_chat", "replay_options"]
+
+
+class _Adapter:
+    """The wire format of TanStack AI: AG-UI events as data, each with its cursor in front."""
+
+    headers = EVENT_STREAM_HEADERS
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._now_ms = surroundings.now_ms
+
+    def error_body(self, text: str) -> bytes:
+        return encode_body(error_event(text, self._now_ms()))
+
+    def closing_fold(self) -> ClosingFold:
+        return ClosingRun(self._now_ms)
+
+    def view(self, *, seed: bool = False, include_user: bool = False) -> View:
+        return frames.id_first  # a message goes on under its id, and the user's own events are part of the log
+
+
+class TanstackChat(ResumableChat):
+    """Resumable chats for TanStack AI, from `create_resumable_chat`."""
+
+    def __init__(
+        self,
+        store: ChatStore,
+        settings: ChatSettings,
+        *,
+        on_error: OnError | None,
+        rewrite_error_chunks: bool,
+        key_style: KeyStyle,
+        surroundings: Surroundings | None,
+    ) -> None:
+        surroundings = surroundings or Surroundings()
+        super().__init__(_Adapter(surroundings), store, settings, on_error=on_error, surroundings=surroundings)
+        self._rewrites_errors = rewrite_error_chunks and on_error is not None
+        self._key_style: KeyStyle = key_style
+
+    async def make_resumable(
+        self,
+        name: str,
+        source: object,
+        *,
+        delivery: Delivery = "response",
+        wait_until: WaitUntil | None = None,
+    ) -> ChatResponse:
+        """Generate an answer that outlives the request: store the events of `source`, and stream them from the store.
+
+        Running totals of a text, which TanStack AI sends beside each increment, are not stored. A run that the source
+        leaves open is finished.
+
+        Args:
+            name: the stream, one for each chat (in single-use mode one for each generation).
+            source: what gives the events; best a function without arguments, which is called only once the chat is
+                claimed, so that a refused turn costs no model call.
+            delivery: "response" streams the answer here; "replay" answers 202, for clients that read `replay`.
+            wait_until: is given what resolves when the answer is stored; `chat.background` leaves it to this object.
+
+        Gives 200 or 202, or 409 if a generation is active. Raises what the store raises when it cannot be reached.
+        """
+        return await self._make_resumable(name, Plan(self._stored(source)), delivery=delivery, wait_until=wait_until)
+
+    def _stored(self, source: object) -> StoredSource:
+        """What is stored of `source`."""
+        rewrite = self._rewritten if self._rewrites_errors else None
+        events = StoredEvents(self._surroundings.now_ms, self._new_id, rewrite)
+        return StoredSource(open_source(source, key_style=self._key_style), events)
+
+    def _rewritten(self, event: JsonObject) -> JsonObject:
+        return rewrite_error_event(event, lambda failure: safe_error_text(self._on_error, failure))
+
+    def _new_id(self, prefix: str) -> str:
+        return prefix + self._surroundings.random_bytes(8).hex()
+
+
+def create_resumable_chat(
+    *,
+    basin: str,
+    s2: S2 | None = None,
+    path: str | os.PathLike[str] | None = None,
+    access_token: str | None = None,
+    endpoints: Endpoints | str | None = None,
+    mode: ModeName = "single-use",
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    linger_ms: float = DEFAULT_LINGER_MS,
+    lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
+    session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
+    keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+    on_error: OnError | None = None,
+    rewrite_error_chunks: bool = True,
+    key_style: KeyStyle = "snake",
+    surroundings: Surroundings | None = None,
+) -> TanstackChat:
+    """A chat object for TanStack AI. Nothing is opened before its `lifespan`, `async with` or first use.
+
+    Args:
+        basin: the basin of the chats. It is created if it is missing, and made to create streams by itself.
+        s2: a client that is open, and stays yours to close; or
+        path: a directory for the embedded store, or ":memory:"; or
+        access_token, endpoints: a service.
+        mode: "session" keeps all generations of a chat as its history; "shared" keeps the active one only;
+            "single-use", the default, needs a new name for each generation.
+        batch_size, linger_ms: ceilings for gathering records while an append is under way.
+        lease_duration_ms: in shared mode, the pause after which a generation may be taken over.
+        session_lease_ms: the lease that writers offer, so that others end what a dead process left; None for none.
+        keep_alive_ms: the longest silence of a body before a comment is sent; None for no comments.
+        on_error: gives the text that clients see when a source fails; by default they see a generic one.
+        rewrite_error_chunks: give the text of `RUN_ERROR` events in a source to `on_error` too.
+        key_style: "camel" writes the fields of dataclasses in camelCase.
+        surroundings: clocks and dice, for tests.
+
+    Raises `Invalid`, a `ValueError`, for a setting out of range, and `UsageError` unless exactly one store is named.
+    """
+    settings = ChatSettings.of(
+        mode=mode,
+        batch_size=batch_size,
+        linger_ms=linger_ms,
+        lease_duration_ms=lease_duration_ms,
+        session_lease_ms=session_lease_ms,
+        keep_alive_ms=keep_alive_ms,
+    )
+    store = ChatStore.of(
+        s2=s2, path=path, access_token=access_token, endpoints=endpoints, basin=basin, mode=settings.mode
+    )
+    return TanstackChat(
+        store,
+        settings,
+        on_error=on_error,
+        rewrite_error_chunks=rewrite_error_chunks,
+        key_style=key_style,
+        surroundings=surroundings,
+    )
