@@ -30,7 +30,7 @@ def block(wanted: str) -> str:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
 
 
 @pytest.mark.parametrize("wanted", ["async with S2.open", "perdure.sync"])
@@ -81,6 +81,20 @@ async def test_the_chat_answers_and_resumes(tmp_path: Path) -> None:
         deltas = re.findall(r'"delta":"([^"]*)"', answer.text)
         assert "".join(deltas) == "Words from your model"
         assert (await http.get("/api/chat/c1/stream")).status_code == 204
+
+
+async def test_the_text_is_started_once_and_stays(tmp_path: Path) -> None:
+    async with (
+        application(block("create_resumable_stream_context"), tmp_path) as url,
+        asyncio.timeout(30),
+        httpx.AsyncClient(base_url=url) as http,
+    ):
+        assert (await _when_up(lambda: http.get("/texts/t"))).status_code == 404
+        started = await http.post("/texts/t")
+        assert (started.status_code, started.text) == (200, "Words from your model")
+        assert (await http.delete("/texts/t")).is_success
+        assert (await http.get("/texts/t")).status_code == 422
+        assert (await http.post("/texts/t")).status_code == 422
 
 
 async def test_the_chat_with_anthropic_answers_its_client_and_remembers(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import httpx
 
 from perdure import S2, AppendRecord
 from tests.serve_command import ServeCommand
@@ -109,3 +112,54 @@ async def test_follow(tmp_path: Path) -> None:
                     process.kill()
                     await process.wait()
             assert (process.returncode, output, errors) == (0, f"-- the next one is {start + 1}\n".encode(), b"")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_resumable_text(tmp_path: Path) -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", str(EXAMPLES / "resumable_text.py"), str(tmp_path / "data"), str(port)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(40):
+            assert await process.stdout.readline() == f"http://127.0.0.1:{port}/texts/my-text\n".encode()
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", transport=httpx.AsyncHTTPTransport(retries=8), timeout=30
+            ) as client:
+                assert (await client.get("/texts/my-text")).status_code == 404
+                seen = ""
+                async with client.stream("POST", "/texts/my-text", params={"prompt": "grüße 😀"}) as response:
+                    assert response.status_code == 200
+                    async for piece in response.aiter_text():
+                        seen += piece
+                        if "3. " in seen:
+                            break  # the reader goes away, the model goes on
+                length = len(seen.encode("utf-16-le")) // 2  # as JavaScript counts
+                async with client.stream("GET", "/texts/my-text", params={"skip": length}) as response:
+                    rest = response.aiter_text()
+                    while "5. " not in seen:
+                        seen += await anext(rest)
+                    assert (await client.delete("/texts/my-text")).status_code == 204
+                    async for piece in rest:
+                        seen += piece
+                lines = seen.splitlines()
+                assert lines == [f"{number}. grüße 😀" for number in range(1, len(lines) + 1)]
+                for method in ("GET", "POST"):
+                    done = await client.request(method, "/texts/my-text")
+                    assert (done.status_code, done.text) == (422, "Stream is already done")
+            process.send_signal(signal.SIGINT)
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, output) == (0, b""), errors

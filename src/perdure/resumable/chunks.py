@@ -12,7 +12,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -45,6 +45,22 @@ class SourceChunk(Struct, frozen=True, gc=False):
 
     value: JsonObject
     body: bytes
+
+
+class ChunkReader(Protocol):
+    """Items of one source in, chunks out."""
+
+    def chunk(self, item: JsonObject) -> SourceChunk | None:
+        """The usual case, an item that is a dict; None when it is not wanted."""
+        ...
+
+    def chunks(self, item: object) -> Iterable[SourceChunk]:
+        """Whatever `item` holds; raises `SourceError` if that is nothing to store."""
+        ...
+
+    def finish(self) -> Iterable[SourceChunk]:
+        """What the last item left unfinished, at the end of the source."""
+        ...
 
 
 class ItemReader:

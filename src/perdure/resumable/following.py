@@ -100,6 +100,10 @@ class FollowingBody:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
+    async def open(self) -> bool:
+        """Begin to read, as the first step of the iteration would; False if there is no such stream."""
+        return self._session is not None or await self._open() is not None
+
     async def peek(self) -> bytes | None:
         """The first bytes of data, which stay to be iterated; None if the body ends without any."""
         if self._first is None:

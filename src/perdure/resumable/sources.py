@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from types import TracebackType
 from typing import Final
 
-from .chunks import DEFAULT_SDK_VERSION, Accept, ItemReader, KeyStyle, SourceChunk
+from .chunks import DEFAULT_SDK_VERSION, Accept, ChunkReader, ItemReader, KeyStyle, SourceChunk
 from .json_body import SourceError
 from .threaded_source import ThreadedSource
 
@@ -32,7 +32,7 @@ class Source:
     `SourceError` for what is no source or no chunk.
     """
 
-    def __init__(self, source: object, reader: ItemReader) -> None:
+    def __init__(self, source: object, reader: ChunkReader) -> None:
         self._source = source
         self._chunks = _chunks(source, reader)
 
@@ -90,7 +90,7 @@ def discard_source(source: object) -> None:
         source.close()
 
 
-async def _chunks(source: object, reader: ItemReader) -> AsyncGenerator[SourceChunk, None]:
+async def _chunks(source: object, reader: ChunkReader) -> AsyncGenerator[SourceChunk, None]:
     """Open `source`, read it to its end, and close it on every way out."""
     async with AsyncExitStack() as opened:
         items = await _open(source, opened)

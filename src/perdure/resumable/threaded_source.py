@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Final, cast
 
-from .chunks import ItemReader, SourceChunk
+from .chunks import ChunkReader, SourceChunk
 from .json_body import SourceError, parse_object
 
 MAX_WAITING_CHUNKS: Final = 64
@@ -34,7 +34,7 @@ class ThreadedSource:
     interpreter from exiting.
     """
 
-    def __init__(self, source: Iterable[object] | AbstractContextManager[object], reader: ItemReader) -> None:
+    def __init__(self, source: Iterable[object] | AbstractContextManager[object], reader: ChunkReader) -> None:
         self._source = source
         self._reader = reader
         self._thread: threading.Thread | None = None
@@ -135,7 +135,7 @@ class ThreadedSource:
                     return
             self._put(self._reader.finish())
 
-    def _put(self, chunks: Iterator[SourceChunk]) -> bool:
+    def _put(self, chunks: Iterable[SourceChunk]) -> bool:
         """Queue `chunks`, waiting for room; false when nobody wants more."""
         for chunk in chunks:
             with self._changed:
@@ -184,7 +184,7 @@ def _closing(
 
 def _detached(chunk: SourceChunk) -> SourceChunk:
     """`chunk` without what the source may still change: it runs on while the loop looks at the value."""
-    return SourceChunk(parse_object(chunk.body) or {}, chunk.body)
+    return SourceChunk(parse_object(chunk.body) or {}, chunk.body) if chunk.value else chunk
 
 
 def _resolve(wanted: asyncio.Future[None]) -> None:

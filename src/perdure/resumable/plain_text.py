@@ -1,0 +1,55 @@
+"""What a generation and its readers need to know of text, which has no wire format, and how little that is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from ..errors import AppendConditionFailed
+from .adapter import ClosingFold, View
+from .stop import FixedClosing
+
+logger: Final = logging.getLogger("perdure.resumable")
+
+
+class PlainText:
+    """The bodies of the records are the text, and the terminal fence alone tells of a failure."""
+
+    headers: Final[dict[str, str]] = {}
+
+    def error_body(self, text: str) -> None:
+        """None: readers of the text would take it for text."""
+        return
+
+    def closing_fold(self) -> ClosingFold:
+        """Nothing is open in a text."""
+        return FixedClosing(None)
+
+    def view(self, *, seed: bool = False, include_user: bool = False) -> View:
+        """The bodies, as they are."""
+        return as_it_is
+
+
+def as_it_is(seq_num: int, body: bytes) -> bytes:
+    """The body of a record."""
+    return body
+
+
+def log_outcome(name: str, task: asyncio.Future[None], source_failure: Exception | None) -> None:
+    """Tell what kept a stream from being stored whole.
+
+    In detail only, if its reader was told because the source raised it, or if somebody else ended the stream.
+    """
+    failure = None if task.cancelled() else task.exception()
+    if failure is None:
+        return
+    known = failure is source_failure or _is_condition_failure(failure)
+    logger.log(logging.DEBUG if known else logging.WARNING, "%r was not stored whole", name, exc_info=failure)
+
+
+def _is_condition_failure(failure: BaseException) -> bool:
+    """Whether somebody else has written to the stream."""
+    if isinstance(failure, BaseExceptionGroup):
+        return any(map(_is_condition_failure, failure.exceptions))
+    return isinstance(failure, AppendConditionFailed)

@@ -1,0 +1,135 @@
+"""One source, read once, for two: what stores it, and the caller who started it.
+
+A task of its own reads the source, so that neither of the two can take it from the other: a caller that goes away
+does not end what is stored, and the end of storing, when somebody stops the stream, does not end what the caller
+reads. The source waits for the one that stores, and only when nothing is stored any more, for the caller. When both are
+gone it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Final
+
+from ..client.waiting import Bell
+from .chunks import SourceChunk
+from .sources import Source
+
+MAX_WAITING_CHUNKS: Final = 64
+MAX_WAITING_BYTES: Final = 1024 * 1024
+"""How far the source may be ahead of the one that it waits for."""
+
+
+class Branch:
+    """One of the two readers of a `Tee`. Iterate it once; `close` it when nobody wants more."""
+
+    def __init__(self, tee: Tee) -> None:
+        self._tee = tee
+        self._waiting: deque[SourceChunk] = deque()
+        self._waiting_bytes = 0
+        self.is_open: bool = True
+        """Whether anybody wants more."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the source is far enough ahead of this branch."""
+        return len(self._waiting) >= MAX_WAITING_CHUNKS or self._waiting_bytes >= MAX_WAITING_BYTES
+
+    def put(self, chunk: SourceChunk) -> None:
+        """Take the next chunk, if anybody wants it."""
+        if self.is_open:
+            self._waiting.append(chunk)
+            self._waiting_bytes += len(chunk.body)
+
+    def __aiter__(self) -> AsyncIterator[SourceChunk]:
+        return self
+
+    async def __anext__(self) -> SourceChunk:
+        """The next chunk. Raises what the source raised, after its chunks."""
+        while not self._waiting:
+            if not self.is_open:
+                raise StopAsyncIteration
+            if self._tee.has_ended:
+                if self._tee.failure is not None:
+                    raise self._tee.failure
+                raise StopAsyncIteration
+            await self._tee.changed.wait()
+        was_full = self.is_full
+        chunk = self._waiting.popleft()
+        self._waiting_bytes -= len(chunk.body)
+        if was_full:
+            self._tee.changed.ring()
+        return chunk
+
+    def close(self) -> None:
+        """Want no more; whoever waits here gets the end. Idempotent."""
+        self.is_open = False
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._tee.branch_closed()
+
+    async def aclose(self) -> None:
+        """`close`, as sources have it."""
+        self.close()
+
+
+class Tee:
+    """Reads `source` for `stored` and `told`. `cut_off` is what the caller is told when the reading is cancelled."""
+
+    def __init__(self, source: Source, cut_off: Exception) -> None:
+        self._source = source
+        self._cut_off = cut_off
+        self._task: asyncio.Task[None] | None = None
+        self.changed: Bell = Bell()
+        """Rung when there is something new to look at."""
+        self.has_ended: bool = False
+        """Whether the source gives no more."""
+        self.failure: Exception | None = None
+        """What the source raised."""
+        self.stored: Branch = Branch(self)
+        self.told: Branch = Branch(self)
+
+    def start(self, name: str) -> asyncio.Task[None]:
+        """Start reading. The caller keeps the task; cancelling it closes the source."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"source of {name}")
+        self._task.add_done_callback(self._done)
+        return self._task
+
+    def branch_closed(self) -> None:
+        """One of the two wants no more."""
+        self.changed.ring()
+        if self._task is not None and self._is_unwanted:
+            self._task.cancel()
+
+    @property
+    def _is_unwanted(self) -> bool:
+        return not (self.stored.is_open or self.told.is_open)
+
+    @property
+    def _is_far_ahead(self) -> bool:
+        return self.stored.is_full if self.stored.is_open else self.told.is_open and self.told.is_full
+
+    async def _run(self) -> None:
+        try:
+            try:
+                async for chunk in self._source:
+                    self.stored.put(chunk)
+                    self.told.put(chunk)
+                    self.changed.ring()
+                    while self._is_far_ahead:
+                        await self.changed.wait()
+            finally:
+                await self._source.aclose()
+        except asyncio.CancelledError:
+            self.failure = self._cut_off
+            raise
+        except Exception as exc:
+            self.failure = exc
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.failure = self._cut_off  # also if it never began
+        self.has_ended = True
+        self.changed.ring()
