@@ -2,7 +2,7 @@
 
 ::
 
-    PerdureError                     .code .status .retry_is_safe .has_no_side_effects .in_doubt
+    PerdureError                     .code .status .retry_is_safe .has_no_side_effects .in_doubt .retry_after_ms
     ├── RequestRejected              the store said no: fix the request, or look at the stream again
     │   ├── AppendConditionFailed
     │   │   ├── FencingTokenMismatch   .expected: the stream's current token
@@ -15,7 +15,7 @@
     │   ├── Invalid                    well formed, but against a rule
     │   ├── BadRequest                 malformed: .code says which part
     │   ├── DecryptionFailed, AuthenticationFailed, PermissionDenied, NotImplementedByServer
-    │   ├── RateLimited                .retry_after_ms
+    │   ├── RateLimited
     │   └── UnknownRejection           a server's answer 4xx with a code that we do not know
     ├── StoreFailure                 the store could not do it: outcome unknown unless it says otherwise
     │   ├── StorageFailed              the disk or database failed
@@ -108,6 +108,9 @@ class PerdureError(Exception):
     The client makes attempts by itself (store API, section 10.2). The error tells how the last one ended: a
     `SeqNumMismatch`, say, that may be due to the very records that the call was to append.
     """
+
+    retry_after_ms: int | None = None
+    """For how long the server asked to be left alone before a retry, in milliseconds; None if it did not."""
 
     @property
     def status(self) -> int:

@@ -178,6 +178,30 @@ class TestErrors:
             ):
                 await s2.basins.get_config(BASIN)
 
+    @pytest.mark.parametrize(
+        ("fields", "expected_ms"),
+        [
+            (b"retry-after-ms: 1700\r\n", 1700),
+            (b"Retry-After: 3\r\n", 3000),
+            (b"Retry-After: 3\r\nretry-after-ms: 50\r\n", 50),
+            (b"Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", None),
+            (b"", None),
+        ],
+    )
+    async def test_when_to_come_back_is_told_with_any_error(self, fields: bytes, expected_ms: int | None) -> None:
+        """A proxy that has no server to pass a request on to does not know the codes of the API."""
+
+        class Busy(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                assert isinstance(transport, asyncio.Transport)
+                transport.write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n" + fields + b"\r\n")
+                transport.close()
+
+        async with strangers(Busy) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
+            with pytest.raises(PerdureError) as caught:
+                await s2.basins.get_config(BASIN)
+        assert (caught.value.status, caught.value.retry_after_ms) == (503, expected_ms)
+
     async def test_silence(self) -> None:
         async with (
             strangers(asyncio.Protocol) as url,

@@ -42,9 +42,15 @@ def test_a_client_gets_the_exception_that_the_store_raised(error: PerdureError) 
     status, body = encode_error(error)
     assert status == error.status
     for came_by in (status, None):  # an SSE event has no status
-        copy = decode_error(came_by, body, retry_after_ms=250)
+        copy = decode_error(came_by, body, retry_after_ms=error.retry_after_ms)
         assert type(copy) is type(error)
         assert (copy.code, copy.message, copy.__dict__) == (error.code, error.message, error.__dict__)
+
+
+@pytest.mark.parametrize("error", SERVER_ERRORS, ids=lambda error: type(error).__name__)
+def test_whatever_it_is_it_may_say_when_to_come_back(error: PerdureError) -> None:
+    status, body = encode_error(error)
+    assert decode_error(status, body, retry_after_ms=40).retry_after_ms == 40
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ..errors import UsageError
 from .dialing import Dialer
 from .endpoints import Origin
 from .exchange import Connection
+from .home_loop import HomeLoop
 
 MAX_HTTP1_CALLS: Final = 64
 """At a time to one server, each on a connection of its own; more wait for their turn. Sessions are not counted."""
@@ -24,8 +25,7 @@ class Pool:
         self._dialing: dict[Origin, asyncio.Lock] = {}
         self._turns: dict[Origin, asyncio.Semaphore] = {}
         self._is_closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """That of the first call."""
+        self._home = HomeLoop()
 
     async def connection(self, origin: Origin) -> Connection:
         """A connection that has room for a request, to be opened before anything is awaited.
@@ -48,22 +48,12 @@ class Pool:
         return self._turns.get(origin)
 
     def check_loop(self) -> None:
-        """Raise `UsageError` in another event loop than that of the first call, and so after a fork as well.
-
-        Nobody would wake who waits there, and connections would be written to by two threads.
-        """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            if self._loop is not None:
-                raise UsageError(
-                    "this client was used in another event loop, to which its connections belong; make one for each "
-                    "loop, or use perdure.sync, whose clients any thread may call"
-                )
-            self._loop = loop
+        """Raise `UsageError` in another event loop than that of the first call."""
+        self._home.check()
 
     async def aclose(self) -> None:
         """Close all connections; requests on them fail. Idempotent."""
-        self.check_loop()
+        self._home.check()
         self._is_closed = True
         connections = [made for of_origin in self._connections.values() for made in of_origin]
         self._connections.clear()
@@ -80,7 +70,7 @@ class Pool:
         return made
 
     def _with_room(self, origin: Origin) -> Connection | None:
-        self.check_loop()
+        self._home.check()
         if self._is_closed:
             raise UsageError("the client is closed")
         connections = self._connections.get(origin)
@@ -94,7 +84,7 @@ class Pool:
 
     def __del__(self) -> None:
         # Nobody can ask for anything here any more. The event loop keeps the sockets open, and would for ever.
-        loop = getattr(self, "_loop", None)
+        loop = self._home.loop
         if loop is None or self._is_closed:
             return
         left = [made for of_origin in self._connections.values() for made in of_origin if not made.is_closed]

@@ -141,9 +141,16 @@ def decode_error(status: int | None, body: bytes, *, retry_after_ms: int | None 
     """The error that a server told with `status` (None: in an SSE event, which has none) and `body`.
 
     The code decides when it is known and fits the status, otherwise the status does: `UnknownRejection` or
-    `UnknownFailure`. A body that is no error of this API becomes the message. `retry_after_ms` is from the header
-    of that name. Never raises.
+    `UnknownFailure`. A body that is no error of this API becomes the message. `retry_after_ms` is what the headers
+    say of it, whatever the error. Never raises.
     """
+    error = _decoded(status, body)
+    if retry_after_ms is not None:
+        error.retry_after_ms = retry_after_ms
+    return error
+
+
+def _decoded(status: int | None, body: bytes) -> PerdureError:
     told = _parsed(body)
     if status in (None, 412):
         if told.seq_num_mismatch is not UNSET and 0 <= told.seq_num_mismatch <= MAX_U64:
@@ -161,8 +168,6 @@ def decode_error(status: int | None, body: bytes, *, retry_after_ms: int | None 
             return UnknownFailure(message, status=CODES["unavailable"].status, code=code)
         failed = status >= 500 or status == CODES["request_timeout"].status
         return (UnknownFailure if failed else UnknownRejection)(message, status=status, code=code)
-    if code == RateLimited.code:
-        return RateLimited(message, retry_after_ms)
     if kind := _CLASSES.get(code):
         return kind(message)
     if code.startswith("bad_"):

@@ -133,8 +133,7 @@ class Requests:
         """Say that there will be a retry, and wait for its time. Raises `error` when the client is closed."""
         if self._is_closed:
             raise error
-        after = getattr(error, "retry_after_ms", None)
-        delay = self.settings.retries.delay_secs(failures - 1, random.random(), after)
+        delay = self.settings.retries.delay_secs(failures - 1, random.random(), error.retry_after_ms)
         _log.warning("trying again in %.2f s (attempt %d): %s", delay, failures + 1, error)
         await asyncio.sleep(delay)
 
@@ -333,9 +332,16 @@ def field(fields: Fields, name: bytes) -> bytes | None:
 
 
 def _told(status: int, fields: Fields, body: bytes) -> PerdureError:
-    after = field(fields, headers.RETRY_AFTER_MS)
-    retry_after_ms = int(after) if after is not None and after.isdigit() and len(after) < 10 else None
-    return decode_error(status, body, retry_after_ms=retry_after_ms)
+    return decode_error(status, body, retry_after_ms=_retry_after_ms(fields))
+
+
+def _retry_after_ms(fields: Fields) -> int | None:
+    """In milliseconds, as the API says it, or in seconds, as what stands before a server does (RFC 9110)."""
+    for name, unit_ms in ((headers.RETRY_AFTER_MS, 1), (headers.RETRY_AFTER, 1000)):
+        after = field(fields, name)
+        if after is not None and after.isdigit() and len(after) < 10:
+            return int(after) * unit_ms
+    return None
 
 
 _CODINGS: Final = {coding.value.encode(): coding for coding in Compression}

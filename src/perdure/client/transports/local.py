@@ -24,6 +24,7 @@ from ...store.read_session import ReadSession
 from ...store.reading import Delivery
 from ...store.service import StreamStore
 from ...store.usage_recorder import UsageRecorder
+from ..home_loop import HomeLoop
 
 MAX_SHARED_BYTES: Final = 64 * 1024
 """A decoded block of this size at most is kept for the next who is handed it; what follows live is mostly smaller."""
@@ -43,6 +44,7 @@ class LocalTransport:
         self._location = location
         self._open_engine = open_engine
         self._owned = AsyncExitStack()
+        self._home = HomeLoop()
         self._opened: StreamStore | None = None
         self._decoding = SharedDecoding()
 
@@ -68,6 +70,7 @@ class LocalTransport:
         return self._location
 
     async def open(self) -> None:
+        self._home.check()
         async with AsyncExitStack() as opening:
             engine = await self._open_engine()
             opening.push_async_callback(engine.aclose)
@@ -76,6 +79,8 @@ class LocalTransport:
             self._owned = opening.pop_all()
 
     async def aclose(self) -> None:
+        if self._opened is not None:
+            self._home.check()
         owned, self._owned, self._opened = self._owned, AsyncExitStack(), None
         await owned.aclose()
 
@@ -83,6 +88,7 @@ class LocalTransport:
     def _store(self) -> StreamStore:
         if self._opened is None:
             raise UsageError("the store is not open: use the client inside `async with`")
+        self._home.check()
         return self._opened
 
     async def list_basins(self, *, prefix: str, start_after: str, limit: int) -> Page[BasinInfo]:
