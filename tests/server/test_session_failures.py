@@ -11,7 +11,7 @@ import pytest
 
 from perdure.model.batches import AppendInput
 from perdure.model.records import AppendRecord
-from perdure.store.sqlite.segments import LARGE_BYTES
+from perdure.store.sqlite.placement import LARGE_BYTES
 from perdure.wire.protobuf import encode_append_input
 from tests.server.h2_peer import connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, batches_and_end, frames, open_append, open_read

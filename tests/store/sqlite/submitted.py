@@ -6,7 +6,7 @@ from typing import NamedTuple
 from perdure.model.batches import AppendInput
 from perdure.model.limits import MAX_BATCH_BYTES
 from perdure.model.records import AppendRecord
-from perdure.store.sqlite.segments import LARGE_BYTES
+from perdure.store.sqlite.placement import LARGE_BYTES, MEDIUM_BYTES
 
 _METERED_OVERHEAD = 8
 _ENCODED_OVERHEAD = 64
@@ -51,5 +51,10 @@ def full_batch(writer: int, number: int) -> AppendInput:
 
 
 def row_batch(writer: int, number: int) -> AppendInput:
-    """One record, as large as it can be with its block in the database and not in a segment."""
-    return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), LARGE_BYTES - _ENCODED_OVERHEAD))])
+    """One record, as large as it can be with its block in the database and not in a segment, whatever comes with it."""
+    return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), MEDIUM_BYTES - _ENCODED_OVERHEAD))])
+
+
+def medium_batch(writer: int, number: int) -> AppendInput:
+    """One record; the block is in the database if it is committed by itself, two of them together are in a segment."""
+    return AppendInput.of([AppendRecord(body(Origin(writer, number, 0, 1), LARGE_BYTES // 2))])

@@ -2,22 +2,35 @@
 
 import asyncio
 import os
+import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from perdure.errors import StorageFailed, StorageFull
+from perdure.errors import ResourceExists, StorageFailed, StorageFull
 from perdure.model.batches import AppendInput
 from perdure.model.configs import InfiniteRetention, StreamConfig
 from perdure.model.limits import MAX_READ_BYTES, MAX_READ_RECORDS
 from perdure.model.records import AppendRecord
-from perdure.store.catalogue import StreamId
+from perdure.store.catalogue import StreamId, create_stream
 from perdure.store.sqlite import SqliteEngine
-from perdure.store.sqlite.segments import SEGMENT_BYTES, SegmentDirectory, SegmentFailed, SegmentWriter
+from perdure.store.sqlite.placement import LARGE_BYTES
+from perdure.store.sqlite.segments import (
+    MAX_KEPT_TIMES,
+    SEGMENT_BYTES,
+    SegmentDirectory,
+    SegmentFailed,
+    SegmentWriter,
+)
 from tests.store.making import (
+    BASIN,
+    NOW,
     batch,
     bodies_of,
     commands,
@@ -28,7 +41,7 @@ from tests.store.making import (
 )
 from tests.store.sqlite.mounts import mounted_tmpfs
 from tests.store.sqlite.processes import start
-from tests.store.sqlite.submitted import Origin, full_batch, origin_of, row_batch
+from tests.store.sqlite.submitted import Origin, full_batch, medium_batch, origin_of, row_batch
 from tests.store.sqlite.workers import append_until_killed
 
 MIB = 2**20
@@ -122,6 +135,72 @@ class TestLargeBlocks:
                 assert len(block.body) > MIB - 1024
         finally:
             await other.aclose()
+
+
+class TestMediumBlocks:
+    async def test_one_by_itself_is_a_row(self, engine: SqliteEngine) -> None:
+        stream = await make_stream(engine)
+        for number in range(4):
+            await engine.append(stream, medium_batch(0, number))
+        assert segments_in(engine.path) == []
+        assert [origin.number for origin in await origins_in(engine, stream)] == list(range(4))
+
+    async def test_they_are_there_after_opening_anew(self, tmp_path: Path) -> None:
+        engine = await SqliteEngine.open(tmp_path)
+        stream = await make_stream(engine, config=KEPT)
+        await asyncio.gather(*(engine.append(stream, medium_batch(0, number)) for number in range(40)))
+        await engine.aclose()
+        assert len(segments_in(tmp_path)) == 1
+        engine = await SqliteEngine.open(tmp_path)
+        try:
+            assert [origin.number for origin in await origins_in(engine, stream)] == list(range(40))
+        finally:
+            await engine.aclose()
+
+    @pytest.mark.parametrize("count", [1, 3])
+    async def test_a_job_between_them_that_is_undone_changes_nothing(self, engine: SqliteEngine, count: int) -> None:
+        stream = await make_stream(engine)
+
+        async def append(number: int) -> None:
+            await engine.append(stream, medium_batch(0, number))
+
+        async def make_it_again() -> None:
+            with pytest.raises(ResourceExists):
+                await engine.change_stream(
+                    BASIN, "s", lambda parent, found: create_stream(parent, found, BASIN, "s", None, None, NOW)
+                )
+
+        await asyncio.gather(
+            *(append(number) for number in range(count)),
+            make_it_again(),
+            *(append(number) for number in range(count, 2 * count)),
+        )
+        assert [origin.number for origin in await origins_in(engine, stream)] == list(range(2 * count))
+
+    async def test_their_segments_are_shorter_and_go_with_them(self, engine: SqliteEngine) -> None:
+        stream = await make_stream(engine)
+        count = MAX_KEPT_TIMES + 40
+        await asyncio.gather(*(engine.append(stream, medium_batch(0, number)) for number in range(count)))
+        sizes = sizes_in(engine.path)
+        assert len(sizes) == 2
+        assert max(sizes) <= MAX_KEPT_TIMES * (LARGE_BYTES // 2 + 64)
+        await engine.append(stream, commands(AppendRecord.trim(count)))
+        await eventually(partial(no_segments_in, engine.path))
+
+
+@given(st.lists(st.integers(1, 3_000), max_size=60))
+def test_no_block_can_keep_more_than_so_many_times_its_size(sizes: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as path:
+        writer = SegmentWriter(SegmentDirectory(Path(path) / "segments"))
+        segments = defaultdict[str, list[int]](list)
+        for size in sizes:
+            place = writer.append(bytes(size))
+            assert (place.offset, place.length) == (sum(segments[place.segment]), size)
+            segments[place.segment].append(size)
+        writer.close()
+        assert sorted(segments) == segments_in(path)
+        for held in segments.values():
+            assert sum(held) <= MAX_KEPT_TIMES * min(held)
 
 
 class TestFreedSpace:
@@ -264,7 +343,8 @@ class TestFailures:
         assert writer.append(b"y" * 1000).segment != place.segment
         writer.close()
 
-    async def test_what_is_refused_on_a_full_disk_takes_no_room(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("size", [200_000, 100_000], ids=["large", "medium"])
+    async def test_what_is_refused_on_a_full_disk_takes_no_room(self, tmp_path: Path, size: int) -> None:
         with mounted_tmpfs(tmp_path / "disk", size_bytes=24 * MIB) as disk:
             engine = await SqliteEngine.open(disk)
             try:
@@ -272,7 +352,7 @@ class TestFailures:
                 acked = await append_until_full(engine, stream)
                 before = sizes_in(disk)
                 for _ in range(3):  # the first small ones of each group would fit
-                    futures = [engine.append(stream, large_batch(200_000)) for _ in range(12)]
+                    futures = [engine.append(stream, large_batch(size)) for _ in range(12)]
                     results = await asyncio.gather(*futures, return_exceptions=True)
                     assert all(isinstance(result, StorageFull) for result in results)
                 assert sizes_in(disk) == before

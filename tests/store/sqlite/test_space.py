@@ -30,7 +30,7 @@ from tests.store.making import (
 )
 from tests.store.sqlite.processes import start
 from tests.store.sqlite.rows import block_starts
-from tests.store.sqlite.submitted import full_batch, row_batch
+from tests.store.sqlite.submitted import full_batch, medium_batch, row_batch
 from tests.store.sqlite.workers import append_row_batches
 
 MIB = 2**20
@@ -191,9 +191,9 @@ class TestWriteAheadLog:
         stream = await make_stream(engine)
         largest = 0
         waiting = set[asyncio.Future[object]]()
-        for number in range(3_200):
+        for number in range(12_800):
             waiting.add(asyncio.ensure_future(engine.append(stream, row_batch(0, number))))
-            if len(waiting) >= 4:
+            if len(waiting) >= 16:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             largest = max(largest, log_bytes(engine.path))
         await asyncio.gather(*waiting)
@@ -206,7 +206,7 @@ class TestWriteAheadLog:
         others = []
         try:
             streams = [await make_stream(engine, f"s{number}") for number in range(3)]
-            others = [start(append_row_batches, str(tmp_path), stream, 960) for stream in streams]
+            others = [start(append_row_batches, str(tmp_path), stream, 3840) for stream in streams]
             for other in others:
                 await asyncio.to_thread(other.receive)
             for other in others:
@@ -233,16 +233,16 @@ class TestWriteAheadLog:
         try:
             slow.execute("BEGIN")
             assert slow.execute("SELECT count(*) FROM block").get == 1
-            for number in range(1_200):
-                await engine.append(stream, row_batch(0, number))
+            for number in range(2_400):
+                await engine.append(stream, medium_batch(0, number))
             pinned = log_bytes(engine.path)
             assert pinned > 150 * MIB, "the reader has a right to the old pages"
             assert slow.execute("SELECT count(*) FROM block").get == 1
             slow.execute("COMMIT")
         finally:
             slow.close()
-        for number in range(1_200, 2_000):
-            await engine.append(stream, row_batch(0, number))
+        for number in range(2_400, 4_000):
+            await engine.append(stream, medium_batch(0, number))
         after = log_bytes(engine.path)
         print(f"the log had {pinned / MIB:.0f} MiB while somebody read, {after / MIB:.0f} MiB afterwards")
         assert after <= WAL_BOUND

@@ -16,7 +16,7 @@ from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.usage_recorder import UsageRecorder
 from tests.store.making import delete_stream, gone
-from tests.store.sqlite.submitted import full_batch, row_batch, small_batch
+from tests.store.sqlite.submitted import full_batch, medium_batch, row_batch, small_batch
 
 IN_FLIGHT = 8
 
@@ -33,15 +33,15 @@ def append_until_killed(
 ) -> None:
     """Append to each stream in turn, some batches in flight, telling of each ack: stream, number, range.
 
-    The first `large_batches` are large: in turn one of 1 MiB, which goes to a segment, and one as large as
-    a row may hold. All others are small.
+    The first `large_batches` are large: in turn a few of 1 MiB, which go to a segment, of medium size, which go there
+    together, and as large as a row always holds. All others are small.
     """
 
     async def life() -> None:
         engine = await SqliteEngine.open(path, maintain=maintain)
         waiting: deque[tuple[int, int, asyncio.Future[AppendAck]]] = deque()
         for number in itertools.count():
-            large = row_batch if number % 2 else full_batch
+            large = (full_batch, medium_batch, row_batch)[number // 4 % 3]
             make = large if number < large_batches else small_batch
             for stream in streams:
                 waiting.append((stream, number, engine.append(StreamId(stream), make(writer, number))))
@@ -164,7 +164,7 @@ def open_and_wait(pipe: Connection, path: str) -> None:
 
 
 def append_row_batches(pipe: Connection, path: str, stream: int, count: int) -> None:
-    """Append `count` batches that are as large as a row may hold, a few in flight; then say so."""
+    """Append `count` batches that are as large as a row always holds, some in flight; then say so."""
 
     async def life() -> None:
         engine = await SqliteEngine.open(path, maintain=False)
@@ -173,7 +173,7 @@ def append_row_batches(pipe: Connection, path: str, stream: int, count: int) -> 
         waiting: deque[asyncio.Future[AppendAck]] = deque()
         for number in range(count):
             waiting.append(engine.append(StreamId(stream), row_batch(0, number)))
-            if len(waiting) == 4:
+            if len(waiting) == 16:
                 await waiting.popleft()
         await asyncio.gather(*waiting)
         pipe.send("done")

@@ -1,8 +1,9 @@
 """The embedded engine put together: who owns which thread, and the contract of `store.engine` on top.
 
 An acknowledgement means that the batch is in SQLite's write-ahead log and the log was synced to disk
-(`synchronous = FULL`); a large block is in a segment file, which was synced before. For `:memory:` it
-means that it is in a private directory on a memory file system, which is gone when the engine is closed.
+(`synchronous = FULL`); the body of a large block, or of one of many medium ones, is in a segment file, which was synced
+before. For `:memory:` it means that it is in a private directory on a memory file system, which is gone when the engine
+is closed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from .checkpoint import Checkpointer
 from .files import OpenFiles
 from .readers import Readers
 from .schema import PAGE_BYTES
-from .segments import LARGE_BYTES
 from .sweeper import Sweeper
 from .usage_book import SqliteUsageBook
 from .watcher import Watcher
@@ -220,10 +220,7 @@ class SqliteEngine:
         if committed.first_commit_id is not None:
             self._watcher.note_local(committed.first_commit_id, committed.last_commit_id)
         self._files.ringer.ring()
-        self._checkpointer.wrote(
-            sum(len(block.body) for _, block in committed.blocks if len(block.body) < LARGE_BYTES)
-            + _PAGES_A_BLOCK * len(committed.blocks)
-        )
+        self._checkpointer.wrote(committed.logged_bytes + _PAGES_A_BLOCK * len(committed.blocks))
 
     def _on_failed_checkpoint(self, exc: apsw.Error) -> None:
         """On the checkpointer's thread."""

@@ -23,14 +23,17 @@ from ...model.configs import Cipher, ResolvedStreamConfig
 from ..catalogue import StreamId
 from ..sequencing import Block, StreamState, sequence, terminal_trim
 from .catalogue_rows import decode_stream_config
+from .placement import Placement
 from .schema import MAX_I64, from_i64, saturated, to_i64
-from .segments import LARGE_BYTES, SegmentWriter
+from .segments import SegmentWriter
 
 MAX_ROWS: Final = 64
 """Rows per INSERT at most. There is a text for each number of rows up to it: one statement for nearly every group,
 since the GIL is handed over twice for each; and few enough to stay prepared (`schema.CACHED_STATEMENTS`)."""
 
 _BLOCK_COLUMNS: Final = 12
+_SEGMENT_COLUMN: Final = 8
+_BODY_COLUMN: Final = 11
 _BLOCK_SQL: Final = (
     " INTO block "
     "(stream_id, start_seq, end_seq, last_timestamp, metered_bytes, stored_ms, expires_ms, early, "
@@ -144,6 +147,9 @@ class Group:
         self._commanded: dict[StreamId, StreamState] = {}
         self._due: dict[StreamId, int] = {}
         self._unwritten: list[int | str | bytes | None] = []
+        self._placement = Placement()
+        self.logged_bytes: int = 0
+        """Bytes of block bodies that went into rows, and so through the log."""
         self.blocks: list[tuple[StreamId, Block]] = []
         """Everything appended in this group, for the followers."""
         self.deleted: list[StreamId] = []
@@ -202,7 +208,6 @@ class Group:
         self.sweep = True
 
     def _keep(self, stream_id: StreamId, known: Known, state: StreamState, block: Block) -> None:
-        place = self._segments.append(block.body) if len(block.body) >= LARGE_BYTES else None
         expires = None if block.expires_ms is None else saturated(block.expires_ms)
         kept_until = MAX_I64 if expires is None else expires
         early = None
@@ -214,6 +219,7 @@ class Group:
             self._commanded[stream_id] = state
         known.state = state
         self.resized.add(stream_id)
+        begin = len(self._unwritten)
         self._unwritten += (
             stream_id,
             block.start_seq,
@@ -223,8 +229,15 @@ class Group:
             block.stored_ms,
             expires,
             early,
-            *((None, None, None, block.body) if place is None else (place.segment, place.offset, place.length, None)),
+            None,
+            None,
+            None,
+            block.body,
         )
+        for row, body in self._placement.offer(begin, block.body, sync_is_due=self._segments.sync_is_due):
+            place = self._segments.append(body)
+            where = (place.segment, place.offset, place.length, None)
+            self._unwritten[row + _SEGMENT_COLUMN : row + _BLOCK_COLUMNS] = where
         if expires is not None and (known.sweep_due_ms is None or expires < known.sweep_due_ms):
             self._due[stream_id] = known.sweep_due_ms = expires
 
@@ -261,6 +274,7 @@ class Group:
         self._commanded.clear()
         self._due.clear()
         self._unwritten.clear()
+        self._placement.clear()
         self._cache.clear()
 
     @property
@@ -278,9 +292,12 @@ class Group:
         for begin in range(0, len(self._unwritten), step):
             self._insert(_INSERTS_IN_TRANSACTION, self._unwritten[begin : begin + step])
         self._unwritten = []
+        self._placement.clear()
 
     def _insert(self, statements: list[str], values: list[int | str | bytes | None]) -> None:
         count = len(values) // _BLOCK_COLUMNS
+        bodies = cast(list[bytes | None], values[_BODY_COLUMN::_BLOCK_COLUMNS])
+        self.logged_bytes += sum(len(body) for body in bodies if body is not None)
         self._connection.execute(statements[count], values)
         last = self._connection.last_insert_rowid()
         if self.first_commit_id is None:

@@ -1,8 +1,9 @@
 """Large blocks, beside the database: each in a segment file, with its place in the block's row.
 
 What goes through SQLite's write-ahead log is written twice, page by page. For a block of a megabyte that costs three
-times as much as one write and one sync (measured). So a block from `LARGE_BYTES` up is appended to a segment file of
-this process and synced before the transaction that names its place commits; the commit itself stays small.
+times as much as one write and one sync (measured). So large blocks, and many of medium size at once (`placement` says
+which), are appended to a segment file of this process and synced before the transaction that names their places
+commits; the commit itself stays small.
 
 A segment has one writer, which holds its lock, and is only appended to. Bytes that no row names, because the
 transaction was undone or the process died, are dead; a segment that no row names any more, and that nobody writes to,
@@ -25,11 +26,11 @@ from .locks import FileLock
 
 logger: Final = logging.getLogger("perdure.store.sqlite")
 
-LARGE_BYTES: Final = 128 * 1024
-"""From here on a sync of its own is cheaper than the way through the log."""
-
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """When a segment is this long the next one is begun. Space comes back by whole segments."""
+
+MAX_KEPT_TIMES: Final = 512
+"""A segment is at most so many times as long as its smallest block, for which alone it may be kept one day."""
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -58,6 +59,11 @@ class SegmentGone(Exception):
 
 BODY_SQL: Final = "CASE WHEN segment IS NULL THEN body ELSE segment_body(segment, place, length) END"
 """A block's body, wherever it is; on a connection that `SegmentDirectory.install` was given."""
+
+
+def end_of_segment(smallest_bytes: int) -> int:
+    """The length in bytes that a segment may reach whose smallest block has `smallest_bytes`."""
+    return min(SEGMENT_BYTES, MAX_KEPT_TIMES * smallest_bytes)
 
 
 class SegmentDirectory:
@@ -153,16 +159,24 @@ class SegmentWriter:
         self._name = ""
         self._end = 0
         self._kept = 0
+        self._smallest = SEGMENT_BYTES
         self._is_new = False
         self._unsynced = False
+
+    @property
+    def sync_is_due(self) -> bool:
+        """Whether something was appended that `sync` must make durable yet."""
+        return self._unsynced
 
     def append(self, body: bytes) -> Place:
         """Write a block behind the others; `sync` makes it durable.
 
         Raises `SegmentFailed`; `give_back` takes back what it had written by then.
         """
-        if self._lock is None or self._end + len(body) > SEGMENT_BYTES:
+        smallest = min(self._smallest, len(body))
+        if self._lock is None or self._end + len(body) > end_of_segment(smallest):
             self._begin()
+            smallest = len(body)
         assert self._lock is not None
         view, offset = memoryview(body), self._end
         try:
@@ -172,7 +186,7 @@ class SegmentWriter:
         except OSError as exc:
             raise SegmentFailed(exc) from exc
         place = Place(self._name, self._end, len(body))
-        self._end = offset
+        self._end, self._smallest = offset, smallest
         self._unsynced = True
         return place
 

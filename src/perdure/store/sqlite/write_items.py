@@ -67,7 +67,17 @@ Outcome: TypeAlias = "tuple[asyncio.Future[object], object]"
 class Committed:
     """What a group made durable, handed to the event loop in one piece."""
 
-    __slots__ = ("blocks", "deleted", "first_commit_id", "last_commit_id", "outcomes", "resized", "seconds", "sweep")
+    __slots__ = (
+        "blocks",
+        "deleted",
+        "first_commit_id",
+        "last_commit_id",
+        "logged_bytes",
+        "outcomes",
+        "resized",
+        "seconds",
+        "sweep",
+    )
 
     def __init__(self, outcomes: list[Outcome], group: Group) -> None:
         self.outcomes: list[Outcome] = outcomes
@@ -76,6 +86,7 @@ class Committed:
         self.resized: set[StreamId] = group.resized
         self.first_commit_id: int | None = group.first_commit_id
         self.last_commit_id: int = group.last_commit_id
+        self.logged_bytes: int = group.logged_bytes
         self.sweep: bool = group.sweep
         self.seconds: float | None = None
         """How long the group took, its turn included; None for one that failed."""
