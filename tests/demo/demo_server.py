@@ -34,8 +34,14 @@ class DemoServer:
         self._data = data
         self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_"))
+        }
         self._environment |= {"PERDURE_DEMO_TOKENS_PER_SECOND": str(tokens_per_second), **environment}
+
+    @property
+    def data(self) -> Path:
+        return self._data
 
     @property
     def url(self) -> str:
@@ -43,6 +49,9 @@ class DemoServer:
 
     def chat_url(self, chat_id: str) -> str:
         return f"{self.url}/?chat={chat_id}"
+
+    def anthropic_url(self, chat_id: str) -> str:
+        return f"{self.url}/anthropic?chat={chat_id}"
 
     async def start(self) -> str:
         """Start the process and wait for its banner, which it prints once it accepts connections."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Basin, Stream
-from perdure.errors import StorageFailed
+from perdure.errors import SessionClosed, StorageFailed
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.cursors import MAX_CURSOR
 from perdure.resumable.following import EndAt, RecordsLost
@@ -139,6 +139,30 @@ async def test_a_live_replay_goes_on_through_all_generations(chat: AiSdkChat, st
 
 
 # --- active only ---
+
+
+async def test_closing_the_chat_object_ends_its_live_replays(chat: AiSdkChat, stream: Stream) -> None:
+    """A server that waits for its responses could not stop before."""
+    await write(stream, fence("h"), "a", fence("end-AAAA"))
+    reading = Reading(await chat.replay("c", live=True))
+    await reading.until("data: a")
+    await chat.aclose()
+    assert frames(await reading.rest()) == [(2, "a")]
+    with pytest.raises(SessionClosed):
+        await chat.replay("c", live=True)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_body_that_is_closed_while_it_begins_to_read_ends(s2: S2, turns: int) -> None:
+    chat = await chat_on(s2, keep_alive_ms=None)
+    response = await chat.replay("c", live=True)
+    assert response.chunks is not None
+    reading = asyncio.ensure_future(anext(response.chunks, None))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await response.aclose()
+    assert await reading is None
+    await chat.aclose()
 
 
 async def test_the_resume_route_of_an_idle_chat_answers_204_from_its_tail(

@@ -5,13 +5,15 @@ import { useChats } from "./chats";
 import { Conversation } from "./conversation";
 import { Menu, Plus } from "./icons";
 import { useInfo } from "./info";
+import { PageList } from "./page-list";
+import { type ChatSummary, isOurs } from "./server";
 
 export function App() {
   const [chatId, openChat] = useChatId();
   const [menuIsOpen, setMenuIsOpen] = useState(false);
   const chats = useChats();
   const info = useInfo();
-  const title = chats.list.find((chat) => chat.id === chatId)?.title || "New chat";
+  const title = chats.list.find((chat) => isOurs(chat) && chat.id === chatId)?.title || "New chat";
 
   useEffect(() => {
     document.title = title === "New chat" ? "Perdure" : `${title} · Perdure`;
@@ -22,17 +24,18 @@ export function App() {
     openChat(next);
   };
 
-  const remove = async (removed: string) => {
+  const remove = async (removed: ChatSummary) => {
     await chats.remove(removed).catch(() => {});
-    if (removed === chatId) goTo(newChatId());
+    if (isOurs(removed) && removed.id === chatId) goTo(newChatId());
   };
 
   return (
     <div className="app" data-menu={menuIsOpen ? "open" : "closed"}>
       <nav className="sidebar" aria-label="Chats">
-        <p className="wordmark">
+        <a className="wordmark" href="/demos">
           <img src="/assets/favicon.svg" alt="" width="26" height="26" /> Perdure
-        </p>
+        </a>
+        <PageList />
         <button className="new-chat" data-testid="new-chat" onClick={() => goTo(newChatId())}>
           <Plus /> New chat
         </button>

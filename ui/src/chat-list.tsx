@@ -1,13 +1,13 @@
 import { useState } from "react";
 import { urlOfChat } from "./chat-id";
 import { Cross } from "./icons";
-import type { ChatSummary } from "./server";
+import { type ChatSummary, isOurs } from "./server";
 
 interface ChatListProps {
   chats: ChatSummary[];
   current: string;
   onOpen: (chatId: string) => void;
-  onRemove: (chatId: string) => void;
+  onRemove: (chat: ChatSummary) => void;
 }
 
 export function ChatList({ chats, current, onOpen, onRemove }: ChatListProps) {
@@ -16,11 +16,11 @@ export function ChatList({ chats, current, onOpen, onRemove }: ChatListProps) {
     <ul className="chat-list">
       {chats.map((chat) => (
         <ChatListItem
-          key={chat.id}
+          key={`${chat.kind} ${chat.id}`}
           chat={chat}
-          isCurrent={chat.id === current}
+          isCurrent={isOurs(chat) && chat.id === current}
           onOpen={() => onOpen(chat.id)}
-          onRemove={() => onRemove(chat.id)}
+          onRemove={() => onRemove(chat)}
         />
       ))}
     </ul>
@@ -37,19 +37,21 @@ interface ChatListItemProps {
 function ChatListItem({ chat, isCurrent, onOpen, onRemove }: ChatListItemProps) {
   const [asking, setAsking] = useState(false);
   const title = chat.title || "Untitled";
+  const when = chat.active ? "answering…" : timeAgo(chat.updatedAt);
   return (
     <li className="chat-list-item" data-testid="chat-list-item" data-chat-id={chat.id} data-active={chat.active}>
       <a
-        href={urlOfChat(chat.id)}
+        href={isOurs(chat) ? urlOfChat(chat.id) : `/anthropic${urlOfChat(chat.id)}`}
         aria-current={isCurrent ? "page" : undefined}
         onClick={(event) => {
+          if (!isOurs(chat)) return; // another page
           if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with any link
           event.preventDefault();
           onOpen();
         }}
       >
         <span className="chat-title">{title}</span>
-        <span className="chat-when">{chat.active ? "answering…" : timeAgo(chat.updatedAt)}</span>
+        <span className="chat-when">{isOurs(chat) ? when : `Anthropic · ${when}`}</span>
       </a>
       {asking ? (
         <button className="confirm" autoFocus onClick={onRemove} onBlur={() => setAsking(false)}>

@@ -9,7 +9,7 @@ const REFRESH_MS = 3000;
 export interface Chats {
   list: ChatSummary[];
   refresh: () => void;
-  remove: (chatId: string) => Promise<void>;
+  remove: (chat: ChatSummary) => Promise<void>;
 }
 
 export function useChats(): Chats {
@@ -29,9 +29,9 @@ export function useChats(): Chats {
   }, [visible, refresh]);
 
   const remove = useCallback(
-    async (chatId: string) => {
-      await deleteChat(chatId);
-      setList((chats) => chats.filter((chat) => chat.id !== chatId));
+    async (removed: ChatSummary) => {
+      await deleteChat(removed);
+      setList((chats) => chats.filter((chat) => chat.id !== removed.id || chat.kind !== removed.kind));
       refresh();
     },
     [refresh],

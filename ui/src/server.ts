@@ -11,9 +11,16 @@ export interface ServerInfo {
 
 export interface ChatSummary {
   id: string;
+  /** The page that the chat belongs to. */
+  kind: "aisdk" | "anthropic";
   title: string;
   updatedAt: number;
   active: boolean;
+}
+
+/** Whether a chat belongs to this page. */
+export function isOurs(chat: ChatSummary): boolean {
+  return chat.kind === "aisdk";
 }
 
 export function historyUrl(chatId: string): string {
@@ -36,8 +43,8 @@ export async function getChats(): Promise<ChatSummary[]> {
   return (await (await request("/api/chats")).json()).chats;
 }
 
-export async function deleteChat(chatId: string): Promise<void> {
-  await request(`/api/chats/${chatId}`, { method: "DELETE" });
+export async function deleteChat({ id, kind }: ChatSummary): Promise<void> {
+  await request(`/api/chats/${id}?kind=${kind}`, { method: "DELETE" });
 }
 
 export async function getHistory(chatId: string, signal: AbortSignal): Promise<UIMessage[]> {

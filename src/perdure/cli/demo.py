@@ -12,8 +12,10 @@ from typing import Final
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from ..demo.app import CLOSE_SECONDS, create_app
-from ..demo.models import Model, choose_model
+from ..demo.app import create_app
+from ..demo.claude import choose_messages_model
+from ..demo.messages_model import MessagesModel
+from ..demo.models import Model, ModelInfo, choose_model
 
 _READY_SECONDS: Final = 10.0
 
@@ -21,7 +23,8 @@ _READY_SECONDS: Final = 10.0
 def run_demo(location: str, host: str, port: int, *, open_browser: bool) -> int:
     """Serve the demo until a signal comes; gives the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_serve(location, host, port or _free_port(), choose_model(), open_browser))
+    models = choose_model(), choose_messages_model()
+    return asyncio.run(_serve(location, host, port or _free_port(), *models, open_browser=open_browser))
 
 
 def _free_port() -> int:
@@ -31,9 +34,11 @@ def _free_port() -> int:
         return port
 
 
-async def _serve(location: str, host: str, port: int, model: Model, open_browser: bool) -> int:
+async def _serve(
+    location: str, host: str, port: int, model: Model, messages_model: MessagesModel, *, open_browser: bool
+) -> int:
     _check_free(host, port)
-    app = create_app(location, model)
+    app = create_app(location, model, messages_model)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -46,13 +51,13 @@ async def _serve(location: str, host: str, port: int, model: Model, open_browser
             try:
                 if started:
                     url = f"http://{_shown(host)}:{port}/"
-                    print(_banner(url, location, model), flush=True)
+                    print(_banner(url, location, model.info, messages_model.info), flush=True)
                     if open_browser:
                         await asyncio.to_thread(webbrowser.open, url)
                     await stop.wait()  # for as long as it takes: a signal ends it
             finally:
                 # Open pages hold answers that never end by themselves; these end first, and then the server.
-                await app.chat.aclose(timeout=CLOSE_SECONDS)
+                await app.end()
                 server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
     if not started:
         raise OSError(f"the server did not start on {host}:{port}")
@@ -95,11 +100,13 @@ def _shown(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def _banner(url: str, location: str, model: Model) -> str:
+def _banner(url: str, location: str, model: ModelInfo, messages_model: ModelInfo) -> str:
     return (
         f"\n  Perdure demo    {url}\n"
         f"  chats kept in   {location}\n"
-        f"  answered by     {model.info.name}. {model.info.note}\n\n"
+        f"  AI SDK          {url}  answered by {model.name}. {model.note}\n"
+        f"  Anthropic       {url}anthropic  answered by {messages_model.name}. {messages_model.note}\n"
+        "\n"
         "  Send something, reload in mid-answer, open a second tab, stop this server and start it again.\n"
         "  Ctrl-C ends it.\n"
     )

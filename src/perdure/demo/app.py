@@ -1,7 +1,8 @@
-"""The demo's application: the stock routes of `useChat`, with history, stop and watch beside them."""
+"""The demo's application: the stock routes of `useChat` with history, stop and watch; and what the other pages need."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,11 +14,15 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from perdure import S2, __version__
-from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
+from perdure.resumable import aisdk, anthropic
 
-from .chats import ChatList
-from .models import Model, Turn
-from .names import StreamName, stream_of
+from .anthropic_routes import anthropic_routes
+from .chats import AiSdkChats, AnthropicChats, ChatKind, ChatList
+from .claude import failure_text
+from .messages_model import MessagesModel
+from .models import Model, ModelInfo, Turn
+from .names import StreamName, anthropic_stream_of, stream_of
+from .plain_pages import add_pages
 
 BASIN: Final = "perdure-demo"
 STATIC: Final = Path(__file__).with_name("static")
@@ -57,26 +62,35 @@ def _chunks(model: Model, conversation: Sequence[Message]) -> AsyncIterator[Mapp
 class DemoApp(FastAPI):
     """The application, with what its server needs to end it."""
 
-    chat: AiSdkChat
+    chats: tuple[aisdk.AiSdkChat, anthropic.AnthropicChat]
+
+    async def end(self) -> None:
+        """End what is being written, and the bodies that would never end by themselves."""
+        async with asyncio.TaskGroup() as tasks:
+            for chat in self.chats:
+                tasks.create_task(chat.aclose(timeout=CLOSE_SECONDS))
 
 
-def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) -> DemoApp:
-    """The application over the store at `location`, a directory or ":memory:"; `model` answers.
+def create_app(location: str, model: Model, messages_model: MessagesModel, *, session_lease_ms: int = 5_000) -> DemoApp:
+    """The application over the store at `location`, a directory or ":memory:".
 
-    `session_lease_ms` is how long a reader waits for a writer that may have died.
+    `model` answers on the AI SDK page, `messages_model` on the others. `session_lease_ms` is how long a reader waits
+    for a writer that may have died.
     """
     s2 = S2.open(location)
-    chat = create_resumable_chat(s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms)
-
-    listed = ChatList(chat, s2, BASIN)
+    chat = aisdk.create_resumable_chat(s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms)
+    claude = anthropic.create_resumable_chat(
+        s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms, on_error=failure_text
+    )
+    listed = ChatList(s2, BASIN, (AiSdkChats(chat), AnthropicChats(claude)))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with s2, chat:
+        async with s2, chat, claude:
             yield
 
     app = DemoApp(title="Perdure demo", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.chat = chat
+    app.chats = chat, claude
 
     @app.post("/api/chat")
     async def send(request: Annotated[ChatRequest, Body()]) -> Response:
@@ -111,19 +125,24 @@ def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) ->
         return JSONResponse({"chats": shown}, headers=_NO_STORE)
 
     @app.delete("/api/chats/{chat_id}")
-    async def delete(name: StreamName) -> Response:
-        await chat.delete(name)
+    async def delete(chat_id: str, kind: ChatKind = "aisdk") -> Response:
+        if kind == "anthropic":
+            await claude.delete(anthropic_stream_of(chat_id))
+        else:
+            await chat.delete(stream_of(chat_id))
         return Response(status_code=204)
 
     @app.get("/api/info")
     async def info() -> Response:
-        about = model.info
-        shown = {"name": about.name, "kind": about.kind, "note": about.note}
-        return JSONResponse({"version": __version__, "model": shown}, headers=_NO_STORE)
+        shown = {"version": __version__, "model": _shown(model.info), "messagesModel": _shown(messages_model.info)}
+        return JSONResponse(shown, headers=_NO_STORE)
 
     @app.get("/health")
     async def health() -> Response:
         return PlainTextResponse("OK")
+
+    app.include_router(anthropic_routes(claude, messages_model))
+    add_pages(app)
 
     @app.get("/")
     async def page() -> Response:
@@ -131,3 +150,7 @@ def create_app(location: str, model: Model, *, session_lease_ms: int = 5_000) ->
 
     app.mount("/", StaticFiles(directory=STATIC))
     return app
+
+
+def _shown(about: ModelInfo) -> dict[str, str]:
+    return {"name": about.name, "kind": about.kind, "note": about.note}

@@ -1,72 +1,136 @@
-"""The list of chats that the page shows beside the conversation."""
+"""The list of chats that the pages show beside the conversation."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel
 
 from perdure import S2, PerdureError, StreamPosition
 from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.anthropic import AnthropicChat
 
-from .names import STREAM_PREFIX
+from .names import ANTHROPIC_PREFIX, STREAM_PREFIX
 
 TITLE_CHARACTERS: Final = 60
 LISTED_CHATS: Final = 200
 
+ChatKind = Literal["aisdk", "anthropic"]
+
 
 class ChatSummary(BaseModel):
-    """One line of the list. `updatedAt` is in milliseconds since the epoch."""
+    """One line of the list. `updatedAt` is in milliseconds since the epoch, `kind` says which page the chat is of."""
 
     id: str
+    kind: ChatKind
     title: str
     updatedAt: int
     active: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a chat's own log tells for the list."""
+
+    first_question: str
+    active: bool
+
+
+class Listed(Protocol):
+    """The chats of one page."""
+
+    @property
+    def kind(self) -> ChatKind: ...
+
+    @property
+    def prefix(self) -> str:
+        """What the names of their streams begin with."""
+        ...
+
+    async def tell(self, name: str, tail: StreamPosition) -> Told: ...
+
+
+class AiSdkChats:
+    """The chats of the AI SDK page."""
+
+    kind: ChatKind = "aisdk"
+    prefix = STREAM_PREFIX
+
+    def __init__(self, chat: AiSdkChat) -> None:
+        self._chat = chat
+
+    async def tell(self, name: str, tail: StreamPosition) -> Told:
+        history = await self._chat.history(name)
+        return Told(_first_question(history["messages"]), history["active"] is True)
+
+
+class AnthropicChats:
+    """The chats of the Anthropic page."""
+
+    kind: ChatKind = "anthropic"
+    prefix = ANTHROPIC_PREFIX
+
+    def __init__(self, chat: AnthropicChat) -> None:
+        self._chat = chat
+
+    async def tell(self, name: str, tail: StreamPosition) -> Told:
+        turns = (await self._chat.history(name))["turns"]
+        # A replay from the end on has nothing to say, unless there is more to come.
+        rest = await self._chat.replay(name, from_seq_num=tail.seq_num)
+        await rest.aclose()
+        return Told(turns[0]["user"] if turns else "", rest.status == 200)
+
+
 class ChatList:
     """The chats of one basin. What was learnt of a chat is kept until its stream has grown."""
 
-    def __init__(self, chat: AiSdkChat, s2: S2, basin: str) -> None:
-        self._chat = chat
+    def __init__(self, s2: S2, basin: str, listed: Sequence[Listed]) -> None:
         self._basin = s2.basin(basin)
+        self._listed = listed
         self._known: dict[str, tuple[StreamPosition, ChatSummary]] = {}
 
     async def newest(self) -> list[ChatSummary]:
         """The chats that were written to last, the latest first; those without a question are left out."""
-        tails: list[tuple[StreamPosition, str]] = []
-        async for info in self._chat.list(prefix=STREAM_PREFIX):
-            try:
-                tails.append((await self._basin.stream(info.name).check_tail(), info.name))
-            except PerdureError:
-                continue  # deleted meanwhile
+        tails: list[tuple[StreamPosition, str, Listed]] = []
+        for listed in self._listed:
+            async for info in self._basin.streams.list_all(prefix=listed.prefix):
+                try:
+                    tails.append((await self._basin.stream(info.name).check_tail(), info.name, listed))
+                except PerdureError:
+                    continue  # deleted meanwhile
         tails.sort(key=lambda found: -found[0].timestamp)
         known, self._known = self._known, {}
-        for tail, name in tails[:LISTED_CHATS]:
+        for tail, name, listed in tails[:LISTED_CHATS]:
             if name not in known or known[name][0] != tail:
                 try:
-                    known[name] = tail, await self._summary(name, tail)
+                    known[name] = tail, await self._summary(listed, name, tail)
                 except PerdureError:
                     continue
             self._known[name] = known[name]
         return [summary for _, summary in self._known.values() if summary.title]
 
-    async def _summary(self, name: str, tail: StreamPosition) -> ChatSummary:
-        history = await self._chat.history(name)
+    async def _summary(self, listed: Listed, name: str, tail: StreamPosition) -> ChatSummary:
+        told = await listed.tell(name, tail)
         return ChatSummary(
-            id=name.removeprefix(STREAM_PREFIX),
-            title=_title(history["messages"]),
+            id=name.removeprefix(listed.prefix),
+            kind=listed.kind,
+            title=shortened(told.first_question),
             updatedAt=tail.timestamp,
-            active=history["active"] is True,
+            active=told.active,
         )
 
 
-def _title(messages: object) -> str:
-    """The beginning of the first thing that the user said; empty if nothing was."""
+def shortened(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARACTERS else line[:TITLE_CHARACTERS].rstrip() + "…"
+
+
+def _first_question(messages: object) -> str:
+    """The first thing that the user said; empty if nothing was."""
     for message in messages if isinstance(messages, list) else ():
         if message["role"] == "user":
-            text = " ".join(
-                "".join(part.get("text", "") for part in message["parts"] if part["type"] == "text").split()
-            )
-            return text if len(text) <= TITLE_CHARACTERS else text[:TITLE_CHARACTERS].rstrip() + "…"
+            return "".join(part.get("text", "") for part in message["parts"] if part["type"] == "text")
     return ""

@@ -13,6 +13,7 @@ import httpx
 
 from perdure import UsageError
 
+from .prose import TOKENS_PER_SECOND
 from .stand_in import StandIn
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -126,10 +127,16 @@ def choose_model(environment: Mapping[str, str] = os.environ) -> Model:
         raise UsageError(f"OPENAI_BASE_URL must be an address like {OPENAI_URL}, got {base_url!r}")
     if key or base_url:
         return OpenAICompatible(base_url or OPENAI_URL, environment.get("OPENAI_MODEL", OPENAI_MODEL), key or None)
-    pace = environment.get("PERDURE_DEMO_TOKENS_PER_SECOND")
-    if pace is None:
-        return StandIn()
+    return StandIn(tokens_per_second=stand_in_pace(environment))
+
+
+def stand_in_pace(environment: Mapping[str, str]) -> float:
+    """How fast a stand-in is to speak. Raises `UsageError` for a value that is no number above 0."""
+    pace = environment.get("PERDURE_DEMO_TOKENS_PER_SECOND", str(TOKENS_PER_SECOND))
     try:
-        return StandIn(tokens_per_second=float(pace))
+        tokens_per_second = float(pace)
     except ValueError:
-        raise UsageError(f"PERDURE_DEMO_TOKENS_PER_SECOND must be a number above 0, got {pace!r}") from None
+        tokens_per_second = 0.0
+    if not tokens_per_second > 0:
+        raise UsageError(f"PERDURE_DEMO_TOKENS_PER_SECOND must be a number above 0, got {pace!r}")
+    return tokens_per_second

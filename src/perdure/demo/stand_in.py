@@ -7,26 +7,16 @@ doubled word easy to see.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import random
-import re
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from .passages import CLOSINGS, CODE, OPENINGS, PASSAGES, POEM, REASONING, TABLE
+from .passages import REASONING
+from .prose import FAIL_AFTER_TOKENS, THINKING_WORDS, TOKENS_PER_SECOND, StandInFailure, compose, paced, words_of
 
 if TYPE_CHECKING:
     from .models import ModelInfo, Turn
-
-TOKENS_PER_SECOND: Final = 24.0
-
-_TOKEN: Final = re.compile(r"\s*\S+|\s+")
-_QUOTED_CHARACTERS: Final = 80
-
-
-class StandInFailure(Exception):
-    """What the stand-in raises when it is asked to fail."""
 
 
 class StandIn:
@@ -51,53 +41,21 @@ class StandIn:
         asked = next((turn.text for turn in reversed(conversation) if turn.role == "user"), "")
         turn = sum(1 for said in conversation if said.role == "user")
         choose = random.Random(hashlib.sha256(f"{turn}:{asked}".encode()).digest())
-        words = set(re.findall(r"[a-z]+", asked.lower()))
+        words = words_of(asked)
         yield {"type": "start"}
         yield {"type": "start-step"}
-        if words & {"think", "reason", "why", "how"}:
+        if words & THINKING_WORDS:
             yield {"type": "reasoning-start", "id": "thought"}
-            async for token in self._paced(choose.choice(REASONING), choose):
+            async for token in paced(choose.choice(REASONING), choose, self._gap):
                 yield {"type": "reasoning-delta", "id": "thought", "delta": token}
             yield {"type": "reasoning-end", "id": "thought"}
         yield {"type": "text-start", "id": "answer"}
         sent = 0
-        async for token in self._paced(_compose(asked, words, turn, choose), choose):
+        async for token in paced(compose(asked, words, turn, choose), choose, self._gap):
             yield {"type": "text-delta", "id": "answer", "delta": token}
             sent += 1
-            if "fail" in words and sent == 30:
+            if "fail" in words and sent == FAIL_AFTER_TOKENS:
                 raise StandInFailure("the stand-in was asked to fail, and did")
         yield {"type": "text-end", "id": "answer"}
         yield {"type": "finish-step"}
         yield {"type": "finish", "finishReason": "stop"}
-
-    async def _paced(self, text: str, choose: random.Random) -> AsyncIterator[str]:
-        """The tokens of `text`, a little unevenly, as models are."""
-        for token in _TOKEN.findall(text):
-            await asyncio.sleep(self._gap * choose.uniform(0.4, 1.6))
-            yield token
-
-
-def _compose(asked: str, words: set[str], turn: int, choose: random.Random) -> str:
-    parts: list[str] = []
-    if turn <= 1:
-        parts.append(
-            "I am Perdure's *local stand-in*: no AI, just prepared text, but it is streamed, stored and replayed "
-            "exactly as a model's answer would be."
-        )
-    quoted = " ".join(asked.split())
-    if quoted:
-        shown = quoted if len(quoted) <= _QUOTED_CHARACTERS else quoted[:_QUOTED_CHARACTERS].rstrip() + "…"
-        parts.append(choose.choice(OPENINGS).format(asked=shown.replace("*", "").replace("`", "")))
-    if words & {"code", "python", "example", "show", "program"}:
-        parts.append(CODE)
-    if words & {"poem", "verse", "song", "rhyme"}:
-        parts.append(POEM)
-    if words & {"table", "compare", "difference", "list"}:
-        parts.append(TABLE)
-    matching = [text for topic, text in PASSAGES.items() if topic & words]
-    others = [text for text in PASSAGES.values() if text not in matching]
-    choose.shuffle(others)
-    wanted = 8 if words & {"long", "longer", "essay", "story"} else 2
-    parts.extend((matching + others)[:wanted])
-    parts.append(choose.choice(CLOSINGS))
-    return "\n\n".join(parts)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Final, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from ..client import Stream
 from ..errors import Invalid, NotFound, SessionClosed
@@ -68,6 +69,7 @@ class ResumableChat:
         self._rooms = WatchRooms(self._warden, self._surroundings)
         self._runs: dict[str, Generation] = {}
         self._tasks = OwnedTasks()
+        self._bodies: WeakSet[FollowingBody] = WeakSet()
         self._closed = False
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -88,9 +90,12 @@ class ResumableChat:
         await self.aclose()
 
     async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
-        """Take no more calls, `drain`, then close the rest. Idempotent."""
+        """Take no more calls, `drain`, end the bodies that are still being sent, then close the rest. Idempotent."""
         self._closed = True
         await self.drain(timeout=timeout)
+        # Live replays never end by themselves, and servers wait for their responses before they stop.
+        for body in tuple(self._bodies):
+            await body.aclose()
         await self._rooms.aclose()
         await self._store.aclose()
 
@@ -233,6 +238,8 @@ class ResumableChat:
     ) -> ChatResponse:
         if from_seq_num is not None and (not isinstance(from_seq_num, int) or from_seq_num < 0):
             raise Invalid(f"from_seq_num must be a whole number, 0 or more, got {from_seq_num!r}")
+        if self._closed:
+            raise SessionClosed("the chat object is closed")
         stream = await self._store.stream(name)
         mode = self._settings.mode
         plan: ReplayPlan | None
@@ -269,7 +276,7 @@ class ResumableChat:
         reader: Reader | None = None
         if run is not None and self._settings.mode is Mode.SINGLE_USE:
             reader = run.attach_reader(plan.start_seq, tap)
-        return FollowingBody(
+        body = FollowingBody(
             stream,
             plan,
             self._adapter.view(seed=seed, include_user=include_user),
@@ -280,6 +287,8 @@ class ResumableChat:
             reached=None if reader is None else reader.reached,
             on_close=None if reader is None else reader.detach,
         )
+        self._bodies.add(body)
+        return body
 
     async def _head(self, stream: Stream) -> StreamHead:
         """The state of the stream, once a generation whose writer is gone has been ended."""

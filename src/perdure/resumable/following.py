@@ -241,6 +241,9 @@ class FollowingBody:
                     break
                 await asyncio.sleep(POLL_SECONDS[min(poll, len(POLL_SECONDS) - 1)])
                 continue
+            if self._ended:  # closed meanwhile
+                await session.aclose()
+                return None
             self._session = session
             self._quiet_from_now()
             return session
