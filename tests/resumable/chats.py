@@ -97,6 +97,8 @@ class Source:
 
     def __init__(self, *chunks: Chunk) -> None:
         self.calls = 0
+        self.began = False
+        """Whether it was asked for anything."""
         self.closed = asyncio.Event()
         self.given = asyncio.Event()
         self._queue: asyncio.Queue[Chunk | BaseException | None] = asyncio.Queue()
@@ -118,6 +120,7 @@ class Source:
         return self._chunks()
 
     async def _chunks(self) -> AsyncIterator[Chunk]:
+        self.began = True
         try:
             while True:
                 if self._queue.empty():
