@@ -151,11 +151,18 @@ SUBSCRIBE = [
     ),
     Case(
         "a hundred refusals take one connection",
-        [*[Answer(503, b"later " * 100)] * 100, OVER],
+        [*[Answer(503, [b"try again ", Trickle(b"later")])] * 100, OVER],
         subscribing(),
         ["end"],
         ["GET /stream"] * 101,
         connections=1,
+    ),
+    Case(
+        "an event lets the waits begin anew",
+        [body(stream(1)), body(stream(2), Break()), body(stream(3)), OVER],
+        subscribing(reconnectBackoffMs=[0, 60_000]),
+        [e(1), e(2), e(3), "end"],
+        ["GET /stream", "GET /stream?from=1", "GET /stream?from=2", "GET /stream?from=3"],
     ),
     Case(
         "headers are asked for anew",
@@ -226,14 +233,14 @@ SUBSCRIBE = [
     Case(
         "a silent connection is given up and made anew",
         [body(stream(1), Stall()), OVER],
-        subscribing(silenceMs=50),
+        subscribing(silenceMs=1000),
         [e(1), "end"],
         ["GET /stream", "GET /stream?from=1"],
     ),
     Case(
         "an answer that does not come is given up as well",
         [Answer(SILENCE), OVER],
-        subscribing(silenceMs=50),
+        subscribing(silenceMs=1000),
         ["end"],
         ["GET /stream", "GET /stream"],
     ),

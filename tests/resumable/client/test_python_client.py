@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from perdure.errors import ProtocolViolation, TransportError, UsageError
 from perdure.resumable.client import HttpError, create_chat_client, replay_text, subscribe
 from perdure.resumable.client.cursor import Cursor, url_at
+from perdure.resumable.client.waiting import Backoff
 from tests.resumable.client.cases import OVER, STOP, body, e, frame, stream
 from tests.resumable.client.scripted_peer import Answer, Break, ScriptedPeer, Stall, Trickle
 
@@ -236,6 +237,14 @@ def test_a_cursor_never_goes_back(places: list[int | str | None]) -> None:
         cursor.advance(place)
         assert cursor.value is None or last <= cursor.value < 2**53
         last = -1 if cursor.value is None else cursor.value
+
+
+@pytest.mark.parametrize(("waits_ms", "expected"), [([], [None] * 3), ([5], [0.005] * 3), ([0, 20], [0, 0.02, 0.02])])
+def test_the_last_wait_is_repeated(waits_ms: list[float], expected: list[float | None]) -> None:
+    backoff = Backoff(waits_ms)
+    assert [backoff.next_s() for _ in range(3)] == expected
+    backoff.reset()
+    assert backoff.next_s() == expected[0]
 
 
 def test_without_httpx_the_client_says_what_it_needs() -> None:
