@@ -128,6 +128,13 @@ class TestIssuing:
             await tokens.issue("t", scope=READER, expires_at=datetime(2099, 1, 1))
         with pytest.raises(Invalid, match="prefix"):
             await tokens.list(prefix="x" * 97)
+        with pytest.raises(Invalid, match="limit"):
+            await tokens.list(limit="5")  # type: ignore[arg-type]
+        with pytest.raises(Invalid, match="AccessTokenScope"):
+            await tokens.issue("t", scope={"ops": ["read"]})  # type: ignore[arg-type]
+        for wrong in ({"basins": "my-basin"}, {"streams": ["a"]}, {"access_tokens": ""}, {"op_groups": "read"}):
+            with pytest.raises(Invalid, match=next(iter(wrong))):
+                AccessTokenScope(**wrong)
 
 
 class TestSecrets:

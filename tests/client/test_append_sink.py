@@ -7,7 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from perdure import AppendAck, AppendInput, AppendRecord, AppendSession, SeqNum, SeqNumMismatch, SessionClosed, Stream
+from perdure import (
+    AppendAck,
+    AppendInput,
+    AppendRecord,
+    AppendSession,
+    Invalid,
+    SeqNum,
+    SeqNumMismatch,
+    SessionClosed,
+    Stream,
+)
 from tests.client.scripted import ScriptedAppends, settle
 
 BATCHES = 50
@@ -72,6 +82,13 @@ class TestWriting:
             await session.write_all(source.batches() if form == "batches" else source.plain())
             assert source.closed
         assert await bodies(stream) == [str(number) for number in range(BATCHES)]
+
+    async def test_records_are_no_batch(self, stream: Stream) -> None:
+        async with stream.append_session() as session:
+            with pytest.raises(Invalid, match="`submit` takes records"):
+                await session.write([AppendRecord("x")])  # type: ignore[arg-type]
+            await session.write(batch(0))
+        assert await bodies(stream) == ["0"]
 
     async def test_a_list_is_a_source_too(self, stream: Stream) -> None:
         async with stream.append_session() as session:

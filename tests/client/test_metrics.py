@@ -161,6 +161,10 @@ class TestMistakes:
             await metrics.account(AccountMetricSet.ACCOUNT_OPS, start=now, end=datetime(2026, 1, 1))
         with pytest.raises(Invalid, match="1970"):
             await metrics.account(AccountMetricSet.ACCOUNT_OPS, start=datetime(1969, 1, 1, tzinfo=UTC))
+        with pytest.raises(Invalid, match="`start` must be a datetime"):
+            await metrics.account(AccountMetricSet.ACCOUNT_OPS, start=0)  # type: ignore[arg-type]
+        with pytest.raises(Invalid, match="AccountMetricSet"):
+            await metrics.account("storage", start=now)  # type: ignore[arg-type]
         with pytest.raises(Invalid, match="basin name"):
             await metrics.basin("no", BasinMetricSet.STORAGE, start=now)
         with pytest.raises(Invalid, match="stream name"):

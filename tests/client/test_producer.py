@@ -351,3 +351,37 @@ class TestOnAStore:
         with pytest.raises(SeqNumMismatch):
             await wrong.flush()
         await wrong.abandon()
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"fencing_token": "x" * 37},
+            {"fencing_token": 5},
+            {"match_seq_num": -1},
+            {"match_seq_num": "1"},
+            {"linger_ms": "5"},
+            {"linger_ms": -1},
+            {"max_batch_records": 0},
+            {"max_batch_records": 2.5},
+            {"max_batch_bytes": 10.5},
+            {"max_batch_bytes": 7},
+        ],
+    )
+    def test_what_no_batch_can_be_made_with_is_refused_before_the_first(
+        self, peer: ScriptedAppends, wrong: dict[str, object]
+    ) -> None:
+        """When a batch goes by itself, nobody would hear of it, and its tickets would wait for ever."""
+        with pytest.raises(Invalid, match=next(iter(wrong)).replace("_", "[ _]")):
+            Producer(AppendSession(peer.open), **wrong)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("wrong", ["text", [AppendRecord("x")], None])
+    async def test_what_is_no_record_is_refused_and_the_producer_goes_on(
+        self, peer: ScriptedAppends, producer: Producer, wrong: object
+    ) -> None:
+        for bodies in ("", "a"):
+            tickets = await submit(producer, *bodies)
+            with pytest.raises(Invalid, match="AppendRecord"):
+                _ = await producer.submit(wrong)  # type: ignore[arg-type]
+            assert [ticket.done() for ticket in tickets] == [False] * len(bodies)

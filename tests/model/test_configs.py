@@ -160,3 +160,44 @@ def test_an_explicit_zero_is_a_value() -> None:
 def test_a_retention_of_no_time_is_refused(secs: int) -> None:
     with pytest.raises(Invalid, match="age must be greater than 0 seconds"):
         RetentionAge(secs)
+
+
+class TestKinds:
+    """Who has no type checker is told as well: `retention_policy=3600` was taken for no age, that is for ever."""
+
+    @pytest.mark.parametrize(
+        ("kind", "wrong"),
+        [
+            (StreamConfig, {"retention_policy": 3600}),
+            (StreamConfig, {"retention_policy": InfiniteRetention}),
+            (StreamConfig, {"storage_class": "fast"}),
+            (StreamConfig, {"timestamping": "arrival"}),
+            (StreamConfig, {"delete_on_empty": 60}),
+            (TimestampingConfig, {"mode": "client"}),
+            (TimestampingConfig, {"uncapped": "yes"}),
+            (DeleteOnEmptyConfig, {"min_age_secs": "5"}),
+            (DeleteOnEmptyConfig, {"min_age_secs": -1}),
+            (DeleteOnEmptyConfig, {"min_age_secs": None}),
+            (BasinConfig, {"default_stream_config": RetentionAge(5)}),
+            (BasinConfig, {"stream_cipher": "rot13"}),
+            (BasinConfig, {"create_stream_on_append": "yes"}),
+            (BasinConfig, {"create_stream_on_read": None}),
+            (StreamReconfiguration, {"retention_policy": 3600}),
+            (StreamReconfiguration, {"timestamping": TimestampingConfig()}),
+            (TimestampingReconfiguration, {"mode": "client"}),
+            (DeleteOnEmptyReconfiguration, {"min_age_secs": 1.5}),
+            (BasinReconfiguration, {"create_stream_on_append": None}),
+        ],
+    )
+    def test_a_value_of_the_wrong_kind_is_refused(self, kind: type[StreamConfig], wrong: dict[str, object]) -> None:
+        with pytest.raises(Invalid, match=next(iter(wrong))):
+            kind(**wrong)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("age", ["7d", 1.5, True, None, 0, -1])
+    def test_an_age_is_a_whole_number_of_seconds(self, age: object) -> None:
+        with pytest.raises(Invalid, match="age"):
+            RetentionAge(age)  # type: ignore[arg-type]
+
+    def test_a_plain_string_is_the_member_that_it_equals(self) -> None:
+        assert TimestampingConfig("arrival").mode is TimestampingMode.ARRIVAL  # type: ignore[arg-type]
+        assert StreamConfig("express").storage_class is StorageClass.EXPRESS  # type: ignore[arg-type]

@@ -101,6 +101,11 @@ class TestRecords:
     def test_text_of_bytes_that_are_none(self) -> None:
         assert SequencedRecord(0, 0, b"a\xffb").text == "a\ufffdb"
 
+    @pytest.mark.parametrize("headers", [["a"], "ab", 5, [("a", "b", "c")], [("a", 5)]])
+    def test_headers_of_the_wrong_shape_are_refused(self, headers: object) -> None:
+        with pytest.raises(Invalid, match="header"):
+            AppendRecord("x", headers=headers)  # type: ignore[arg-type]
+
     @given(append_records())
     def test_it_goes_to_other_processes(self, record: AppendRecord) -> None:
         for other in (pickle.loads(pickle.dumps(record)), copy.copy(record), copy.deepcopy(record)):

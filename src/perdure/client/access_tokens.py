@@ -77,6 +77,8 @@ class AccessTokens:
                 `may_have_applied`, `revoke` the id before you issue it again.
         """
         check_access_token_id(id)
+        if not isinstance(scope, AccessTokenScope):
+            raise Invalid(f"`scope` must be AccessTokenScope(…), got {scope!r}")
         if expires_at is not None and expires_at.utcoffset() is None:
             raise Invalid("`expires_at` needs a time zone: say datetime.now(UTC) + timedelta(days=7)")
         wanted = AccessTokenInfo(id, scope, expires_at, auto_prefix_streams)

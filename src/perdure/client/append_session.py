@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from ..errors import SessionClosed
+from ..errors import Invalid, SessionClosed
 from ..model.batches import AppendAck, AppendInput
 from ..model.records import AppendRecord
 from .in_flight import DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight
@@ -136,6 +136,10 @@ class AppendSession:
 
     async def submit_batch(self, batch: AppendInput) -> AppendTicket:
         """`submit` for a batch that was built with `AppendInput.of`."""
+        if type(batch) is not AppendInput:
+            raise Invalid(
+                f"a batch is a value of AppendInput.of(…), got {type(batch).__name__}; `submit` takes records"
+            )
         ticket = self.try_submit(batch)
         return ticket if ticket is not None else await self._submit_in_turn(batch)
 

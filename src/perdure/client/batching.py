@@ -28,11 +28,11 @@ class Batcher:
         max_batch_bytes: int = MAX_BATCH_BYTES,
     ) -> None:
         """Raises `Invalid` for a negative linger, and for limits that the protocol does not allow."""
-        if not 0 <= linger_ms < float("inf"):
+        if not isinstance(linger_ms, (int, float)) or not 0 <= linger_ms < float("inf"):
             raise Invalid(f"linger_ms must be a finite number, 0 or more, got {linger_ms!r}")
-        if not 1 <= max_batch_records <= MAX_BATCH_RECORDS:
+        if not isinstance(max_batch_records, int) or not 1 <= max_batch_records <= MAX_BATCH_RECORDS:
             raise Invalid(f"max_batch_records must be 1 to {MAX_BATCH_RECORDS}, got {max_batch_records!r}")
-        if not RECORD_OVERHEAD_BYTES <= max_batch_bytes <= MAX_BATCH_BYTES:
+        if not isinstance(max_batch_bytes, int) or not RECORD_OVERHEAD_BYTES <= max_batch_bytes <= MAX_BATCH_BYTES:
             raise Invalid(
                 f"max_batch_bytes must be {RECORD_OVERHEAD_BYTES} to {MAX_BATCH_BYTES}, got {max_batch_bytes!r}"
             )

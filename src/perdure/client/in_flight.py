@@ -21,10 +21,10 @@ class InFlight:
     __slots__ = ("batches", "bytes", "max_batches", "max_bytes")
 
     def __init__(self, *, max_bytes: int = DEFAULT_MAX_IN_FLIGHT_BYTES, max_batches: int | None = None) -> None:
-        if max_bytes < MAX_BATCH_BYTES:
-            raise Invalid(f"max_in_flight_bytes must be at least {MAX_BATCH_BYTES}, got {max_bytes}")
-        if max_batches is not None and max_batches < 1:
-            raise Invalid(f"max_in_flight_batches must be at least 1, got {max_batches}")
+        if not isinstance(max_bytes, int) or max_bytes < MAX_BATCH_BYTES:
+            raise Invalid(f"max_in_flight_bytes must be at least {MAX_BATCH_BYTES}, got {max_bytes!r}")
+        if max_batches is not None and (not isinstance(max_batches, int) or max_batches < 1):
+            raise Invalid(f"max_in_flight_batches must be at least 1, got {max_batches!r}")
         self.max_bytes: int = max_bytes
         self.max_batches: int | None = max_batches
         self.bytes: int = 0

@@ -15,8 +15,8 @@ def check_page(check_prefix: Callable[[str, str], str], prefix: str, start_after
     """Raise `Invalid` for a page that no listing has. `check_prefix` has the rules of what is listed."""
     check_prefix(prefix, "prefix")
     check_prefix(start_after, "start_after")
-    if limit < 0:
-        raise Invalid(f"limit must be 0 or more items for each page, got {limit}")
+    if not isinstance(limit, int) or limit < 0:
+        raise Invalid(f"limit must be 0 or more items for each page, got {limit!r}")
 
 
 async def every(

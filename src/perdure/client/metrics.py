@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from ..errors import Invalid
 from ..model.limits import MAX_U32
@@ -17,6 +18,8 @@ from ..model.metrics import (
 )
 from ..model.names import check_basin_name, check_stream_name
 from .transport import Transport
+
+SetT = TypeVar("SetT", AccountMetricSet, BasinMetricSet, StreamMetricSet)
 
 
 class Metrics:
@@ -49,7 +52,7 @@ class Metrics:
         interval: TimeseriesInterval | None = None,
     ) -> tuple[Metric, ...]:
         """Of everything in the account: which basins had streams, how often which operation was used."""
-        return await self._transport.account_metrics(metric_set, _query(start, end, interval))
+        return await self._transport.account_metrics(_set(AccountMetricSet, metric_set), _query(start, end, interval))
 
     async def basin(
         self,
@@ -62,7 +65,9 @@ class Metrics:
     ) -> tuple[Metric, ...]:
         """Of one basin, all its streams together. Raises `BasinNotFound`."""
         check_basin_name(basin)
-        return await self._transport.basin_metrics(basin, metric_set, _query(start, end, interval))
+        return await self._transport.basin_metrics(
+            basin, _set(BasinMetricSet, metric_set), _query(start, end, interval)
+        )
 
     async def stream(
         self,
@@ -77,7 +82,16 @@ class Metrics:
         """Of one stream. Raises `StreamNotFound`, `BasinNotFound`."""
         check_basin_name(basin)
         check_stream_name(stream)
-        return await self._transport.stream_metrics(basin, stream, metric_set, _query(start, end, interval))
+        return await self._transport.stream_metrics(
+            basin, stream, _set(StreamMetricSet, metric_set), _query(start, end, interval)
+        )
+
+
+def _set(kind: type[SetT], given: SetT) -> SetT:
+    try:
+        return kind(given)
+    except ValueError:
+        raise Invalid(f"`metric_set` must be of {kind.__name__}, got {given!r}") from None
 
 
 def _query(start: datetime, end: datetime | None, interval: TimeseriesInterval | None) -> MetricsQuery:
@@ -87,6 +101,8 @@ def _query(start: datetime, end: datetime | None, interval: TimeseriesInterval |
 
 def _epoch_secs(time: datetime, what: str) -> int:
     """Both bounds are rounded up, so that a range stays as long as it is and `end` is not before what just happened."""
+    if not isinstance(time, datetime):
+        raise Invalid(f"`{what}` must be a datetime, got {time!r}")
     if time.utcoffset() is None:
         raise Invalid(f"`{what}` needs a time zone: say datetime.now(UTC) - timedelta(days=1)")
     secs = math.ceil(time.timestamp())

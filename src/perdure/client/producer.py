@@ -10,9 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..errors import SessionClosed
+from ..errors import Invalid, SessionClosed
 from ..model.batches import AppendAck, AppendInput
 from ..model.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from ..model.names import check_fencing_token
+from ..model.positions import check_u64
 from ..model.records import AppendRecord
 from .append_session import AppendSession, AppendTicket
 from .batching import DEFAULT_LINGER_MS, Batcher
@@ -101,8 +103,9 @@ class Producer:
         self._batcher = Batcher(
             linger_ms=linger_ms, max_batch_records=max_batch_records, max_batch_bytes=max_batch_bytes
         )
-        self._fencing_token = fencing_token
-        self._match_seq_num = match_seq_num
+        # What every batch is made with is checked now: nobody would hear of it when a batch goes by itself.
+        self._fencing_token = None if fencing_token is None else check_fencing_token(fencing_token)
+        self._match_seq_num = None if match_seq_num is None else check_u64(match_seq_num, "match_seq_num")
         # The groups of the records that the batcher holds, oldest first; more than one only in passing.
         self._open: deque[_Group] = deque()
         self._outbox: deque[tuple[AppendInput, _Group]] = deque()
@@ -122,6 +125,8 @@ class Producer:
         Raises `Invalid` for a record above the byte limit of a batch (the producer goes on without it),
         `SessionClosed`, and what ended the producer. Cancelling the call while it waits takes nothing.
         """
+        if type(record) is not AppendRecord:
+            raise Invalid(f"a producer takes AppendRecord values, got {type(record).__name__}")
         if self._failure is not None or self._closed or self._session.failure is not None:
             self._refuse()
         if not self._outbox and not self._waiting:

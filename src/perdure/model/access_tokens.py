@@ -186,6 +186,12 @@ class AccessTokenScope(Struct, frozen=True):
             force_setattr(self, "ops", tuple(map(Operation, self.ops)))
         except ValueError as exc:
             raise Invalid(f"`ops` must be operations, such as [Operation.READ]: {exc}") from None
+        for name in ("basins", "streams", "access_tokens"):
+            names = getattr(self, name)
+            if names is not None and not isinstance(names, (ExactMatch, PrefixMatch)):
+                raise Invalid(f"`{name}` must be ExactMatch(…) or PrefixMatch(…), got {names!r}")
+        if not isinstance(self.op_groups, OperationGroupPermissions):
+            raise Invalid(f"`op_groups` must be OperationGroupPermissions(…), got {self.op_groups!r}")
 
     @property
     def operations(self) -> frozenset[Operation]:

@@ -17,7 +17,9 @@ from typing import Final, TypeAlias, TypeVar
 from msgspec import UNSET, Struct, UnsetType
 
 from ..errors import Invalid
+from .checked import Checked
 from .limits import MAX_U64
+from .positions import check_u64
 
 T = TypeVar("T")
 
@@ -52,6 +54,8 @@ class RetentionAge(Struct, frozen=True, tag="age"):
     secs: int
 
     def __post_init__(self) -> None:
+        if not isinstance(self.secs, int) or isinstance(self.secs, bool):
+            raise Invalid(f"age must be a whole number of seconds, got {self.secs!r}")
         if not 0 < self.secs <= MAX_U64:
             raise Invalid("age must be greater than 0 seconds")
 
@@ -63,20 +67,24 @@ class InfiniteRetention(Struct, frozen=True, tag="infinite"):
 Retention: TypeAlias = RetentionAge | InfiniteRetention
 
 
-class TimestampingConfig(Struct, frozen=True):
+class TimestampingConfig(Checked, frozen=True):
     """`uncapped`: keep client timestamps that lie in the future instead of capping them at arrival."""
 
     mode: TimestampingMode | None = None
     uncapped: bool | None = None
 
 
-class DeleteOnEmptyConfig(Struct, frozen=True):
+class DeleteOnEmptyConfig(Checked, frozen=True):
     """Delete a stream that has held no records and seen no write for this long; 0 means never."""
 
     min_age_secs: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_u64(self.min_age_secs, "min_age_secs")
 
-class StreamConfig(Struct, frozen=True):
+
+class StreamConfig(Checked, frozen=True):
     """One layer of stream configuration; `None` means not set here."""
 
     storage_class: StorageClass | None = None
@@ -110,7 +118,7 @@ class ResolvedStreamConfig(Struct, frozen=True):
 SYSTEM_DEFAULTS: Final = ResolvedStreamConfig()
 
 
-class BasinConfig(Struct, frozen=True):
+class BasinConfig(Checked, frozen=True):
     """`default_stream_config` is the basin layer for streams created in it."""
 
     default_stream_config: StreamConfig | None = None
@@ -119,16 +127,16 @@ class BasinConfig(Struct, frozen=True):
     create_stream_on_read: bool = False
 
 
-class TimestampingReconfiguration(Struct, frozen=True):
+class TimestampingReconfiguration(Checked, frozen=True):
     mode: TimestampingMode | UnsetType | None = UNSET
     uncapped: bool | UnsetType | None = UNSET
 
 
-class DeleteOnEmptyReconfiguration(Struct, frozen=True):
+class DeleteOnEmptyReconfiguration(Checked, frozen=True):
     min_age_secs: int | UnsetType | None = UNSET
 
 
-class StreamReconfiguration(Struct, frozen=True):
+class StreamReconfiguration(Checked, frozen=True):
     """A change to one layer: `UNSET` keeps a field, `None` clears it, a value sets or merges it."""
 
     storage_class: StorageClass | UnsetType | None = UNSET
@@ -137,7 +145,7 @@ class StreamReconfiguration(Struct, frozen=True):
     delete_on_empty: DeleteOnEmptyReconfiguration | UnsetType | None = UNSET
 
 
-class BasinReconfiguration(Struct, frozen=True):
+class BasinReconfiguration(Checked, frozen=True):
     """A change to a basin; the two flags cannot be cleared, only set."""
 
     default_stream_config: StreamReconfiguration | UnsetType | None = UNSET

@@ -49,7 +49,7 @@ class ReadRequest(Struct, frozen=True, gc=False):
                 check_u64(value, what)
         if start is not None and not isinstance(start, (SeqNum, Timestamp, TailOffset)):
             raise Invalid(f"a read starts at SeqNum(…), Timestamp(…) or TailOffset(…), got {start!r}")
-        if wait is not None and not 0 <= wait < float("inf"):
+        if wait is not None and (not isinstance(wait, (int, float)) or not 0 <= wait < float("inf")):
             raise Invalid(f"wait must be a finite number of seconds, 0 or more, got {wait!r}")
         if isinstance(start, Timestamp) and until is not None and start.value >= until:
             raise Invalid("start `timestamp` exceeds or equal to `until`")

@@ -56,7 +56,12 @@ def _as_bytes(value: str | bytes, what: str) -> bytes:
 def _as_headers(headers: HeadersLike) -> Headers:
     pairs: Iterable[tuple[str | bytes, str | bytes]]
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return tuple((_as_bytes(name, "header name"), _as_bytes(value, "header value")) for name, value in pairs)
+    try:
+        return tuple((_as_bytes(name, "header name"), _as_bytes(value, "header value")) for name, value in pairs)
+    except Invalid:
+        raise
+    except (TypeError, ValueError):
+        raise Invalid("headers must be a mapping, or pairs of a name and a value") from None
 
 
 def _check_headers(headers: Headers, body: bytes) -> None:
