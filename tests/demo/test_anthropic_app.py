@@ -69,11 +69,11 @@ async def test_bad_requests_are_refused(http: httpx.AsyncClient) -> None:
 
 
 async def test_the_plain_pages_and_their_modules_are_served(http: httpx.AsyncClient) -> None:
-    for page in ("/demos", "/anthropic"):
+    for page in ("/demos", "/anthropic", "/agent"):
         response = await http.get(page)
         assert response.status_code == 200
         assert "/pages/pages.css" in response.text
-    for module in ("/pages/anthropic.js", "/web/anthropic.js"):
+    for module in ("/pages/anthropic.js", "/pages/agent.js", "/web/anthropic.js"):
         response = await http.get(module)
         assert response.headers["content-type"].startswith("text/javascript")
         assert response.headers["cache-control"] == "no-cache"

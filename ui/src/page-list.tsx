@@ -1,6 +1,7 @@
 const PAGES = [
   { path: "/", name: "AI SDK" },
   { path: "/anthropic", name: "Anthropic" },
+  { path: "/agent", name: "Agent" },
 ];
 
 /** The pages of the demo; this is the first one. The others are plain files of the server. */

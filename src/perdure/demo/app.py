@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from perdure import S2, __version__
 from perdure.resumable import aisdk, anthropic
 
+from .agent import AgentRuns
+from .agent_routes import agent_routes
 from .anthropic_routes import anthropic_routes
 from .chats import AiSdkChats, AnthropicChats, ChatKind, ChatList
 from .claude import failure_text
@@ -63,10 +65,12 @@ class DemoApp(FastAPI):
     """The application, with what its server needs to end it."""
 
     chats: tuple[aisdk.AiSdkChat, anthropic.AnthropicChat]
+    runs: AgentRuns
 
     async def end(self) -> None:
         """End what is being written, and the bodies that would never end by themselves."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.runs.aclose())
             for chat in self.chats:
                 tasks.create_task(chat.aclose(timeout=CLOSE_SECONDS))
 
@@ -82,15 +86,21 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
     claude = anthropic.create_resumable_chat(
         s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms, on_error=failure_text
     )
+    runs = AgentRuns(s2, BASIN, messages_model)
     listed = ChatList(s2, BASIN, (AiSdkChats(chat), AnthropicChats(claude)))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with s2, chat, claude:
-            yield
+            await runs.take_up_unfinished()
+            try:
+                yield
+            finally:
+                await runs.aclose()
 
     app = DemoApp(title="Perdure demo", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.chats = chat, claude
+    app.runs = runs
 
     @app.post("/api/chat")
     async def send(request: Annotated[ChatRequest, Body()]) -> Response:
@@ -142,6 +152,7 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
         return PlainTextResponse("OK")
 
     app.include_router(anthropic_routes(claude, messages_model))
+    app.include_router(agent_routes(runs))
     add_pages(app)
 
     @app.get("/")

@@ -18,7 +18,7 @@ from .arithmetic import BadExpression, calculate
 from .companies import COMPANIES
 from .messages_model import Said
 from .models import ModelInfo
-from .passages import CLOSINGS, REASONING
+from .passages import REASONING
 from .prose import FAIL_AFTER_TOKENS, THINKING_WORDS, TOKENS_PER_SECOND, StandInFailure, compose, paced, words_of
 from .tools import CALCULATE, COMPANY_LOOKUP
 
@@ -159,7 +159,6 @@ def _answer(asked: str, words: set[str], turn: int, results: list[str], choose: 
             "\n| {name} | {city} | {founded} | {employees} | €{revenue_million_eur}m |".format(**row) for row in rows
         )
     parts += [f"The sum comes to **{result}**." for result in results if _row(result) is None]
-    parts.append(choose.choice(CLOSINGS))
     return "\n\n".join(parts)
 
 

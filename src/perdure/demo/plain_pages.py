@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 PAGES: Final = Path(__file__).with_name("pages")
-NAMES: Final = ("demos", "anthropic")
+NAMES: Final = ("demos", "anthropic", "agent")
 
 _REVALIDATE: Final = {"cache-control": "no-cache"}
 """A browser asks whether its copy is still right: the files keep their names when the package is upgraded."""

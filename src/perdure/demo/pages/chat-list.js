@@ -1,6 +1,7 @@
 // The list of chats beside the conversation, of this page and of the AI SDK's.
 
 import { element, one, reconcile } from "./elements.js";
+import { timeAgo } from "./times.js";
 
 const REFRESH_MS = 3000;
 const PATHS = { aisdk: "/", anthropic: "/anthropic" };
@@ -76,12 +77,4 @@ export function keepChatList({ kind, chatId, onTitle, onRemoved }) {
   document.addEventListener("visibilitychange", refresh);
   void refresh();
   return refresh;
-}
-
-function timeAgo(time) {
-  const minutes = Math.round((Date.now() - time) / 60_000);
-  if (minutes < 1) return "just now";
-  if (minutes < 60) return `${minutes} min ago`;
-  if (minutes < 24 * 60) return `${Math.round(minutes / 60)} h ago`;
-  return new Date(time).toLocaleDateString(undefined, { day: "numeric", month: "short" });
 }

@@ -1,4 +1,4 @@
-// Where the user writes: what is typed survives a reload, Enter sends, Escape stops.
+// Where the user writes: what is typed survives a reload, Enter sends, Escape stops where there is something to stop.
 
 import { one } from "./elements.js";
 
@@ -16,6 +16,7 @@ export class Composer {
   #box = one(".composer textarea");
   #send = one(".composer .send");
   #stop = one(".composer .stop");
+  #placeholder = this.#box.placeholder;
 
   constructor({ key, onSend, onStop }) {
     this.#key = key;
@@ -32,7 +33,7 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-    this.#stop.addEventListener("click", () => this.#doStop());
+    this.#stop?.addEventListener("click", () => this.#doStop());
     addEventListener("keydown", (event) => event.key === "Escape" && this.#doStop());
     // A phone would open its keyboard over the answer.
     if (matchMedia("(pointer: fine)").matches) this.#box.focus();
@@ -104,14 +105,17 @@ export class Composer {
     else sessionStorage.removeItem(this.#key);
     this.#box.style.height = "auto";
     this.#box.style.height = `${this.#box.scrollHeight}px`;
-    this.#box.placeholder = this.#offline ? "You can go on typing; sending waits for the server" : "Write a message";
+    this.#box.placeholder = this.#offline ? "You can go on typing; sending waits for the server" : this.#placeholder;
     const hadFocus = document.activeElement === this.#stop || document.activeElement === this.#send;
-    this.#stop.hidden = !this.#isBusy;
+    if (this.#stop) {
+      this.#stop.hidden = !this.#isBusy;
+      this.#stop.disabled = !this.#canStop || this.#offline;
+    }
     this.#send.hidden = this.#isBusy;
-    this.#stop.disabled = !this.#canStop || this.#offline;
     this.#send.disabled = !this.#canSend;
     if (hadFocus && document.activeElement === document.body) this.#box.focus();
-    const status = one(".status");
+    const status = one(".composer .status");
+    if (!status) return;
     if (status.textContent !== this.#status) status.textContent = this.#status;
     status.dataset.status = this.#status;
   }

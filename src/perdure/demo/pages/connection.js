@@ -58,8 +58,9 @@ export class Connection {
 }
 
 /**
- * Run `follow(signal)` for ever, while there is a network and somebody may be looking: a browser opens six HTTP/1.1
- * connections to one server, for all tabs together, so a tab that has been hidden for a while gives its own back.
+ * Run `follow(signal)` again and again until it gives true, while there is a network and somebody may be looking: a
+ * browser opens six HTTP/1.1 connections to one server, for all tabs together, so a tab that has been hidden for a while
+ * gives its own back.
  */
 export async function whileLooking(follow) {
   for (;;) {
@@ -76,9 +77,12 @@ export async function whileLooking(follow) {
       },
       { signal },
     );
-    await follow(signal);
-    clearTimeout(hiding);
-    closing.abort();
+    try {
+      if (await follow(signal)) return;
+    } finally {
+      clearTimeout(hiding);
+      closing.abort();
+    }
   }
 }
 
