@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "resumable": ABOVE_CLIENT | {"patterns"},
     "web": FLOOR,
     "perdure": ABOVE_CLIENT | {"patterns", "sync"},
-    "demo": {"perdure", "resumable"},
+    "demo": {"perdure", "resumable", "web"},
     "cli": ABOVE_CLIENT | {"perdure", "store", "server", "sync", "patterns", "resumable", "web", "demo"},
     "__main__": {"cli"},
 }

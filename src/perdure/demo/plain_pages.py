@@ -12,6 +12,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 from starlette.types import Scope
 
+from perdure.web import BrowserModules
+
 PAGES: Final = Path(__file__).with_name("pages")
 NAMES: Final = ("demos", "anthropic", "agent")
 
@@ -31,7 +33,7 @@ def add_pages(app: FastAPI) -> None:
     for name in NAMES:
         app.get(f"/{name}")(_page(name))
     app.mount("/pages", _CurrentFiles(directory=PAGES))
-    app.mount("/web", _CurrentFiles(packages=[("perdure", "web")]))
+    app.mount("/web", BrowserModules())
 
 
 def _page(name: str) -> Callable[[], Awaitable[Response]]:
