@@ -265,5 +265,25 @@ class FollowingBody:
         return min(self._look_at, ping_at)
 
 
+class PrecededBody:
+    """A body that begins with bytes of its own, before what `body` follows. Close it as you would close `body`."""
+
+    def __init__(self, first: bytes, body: FollowingBody) -> None:
+        self._first: bytes | None = first
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, None
+        return await anext(self._body) if first is None else first
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent."""
+        self._first = None
+        await self._body.aclose()
+
+
 def _is_terminal_fence(record: SequencedRecord) -> bool:
     return record.command is CommandKind.FENCE and tokens.is_terminal(record.text)

@@ -2,13 +2,13 @@
 
 ::
 
-    chat = create_resumable_chat(path="./data", basin="my-app-chats", mode="shared")
+    chat = create_resumable_chat(path="./data", basin="my-app-chats", mode="session")
     app = FastAPI(lifespan=chat.lifespan)
 
     @app.post("/api/chat")
     async def send(body: dict):
         return await chat.make_resumable(
-            f"chat-{body['id']}", lambda: answer(body["messages"]), wait_until=chat.background
+            f"chat-{body['id']}", lambda: answer(body["messages"]), delivery="replay", wait_until=chat.background
         )
 
     @app.get("/api/chat/replay")
@@ -31,14 +31,18 @@ import os
 
 from ..client import S2
 from ..client.endpoints import Endpoints
+from ..errors import Invalid
 from . import frames
 from .adapter import ClosingFold, OnError, View, safe_error_text
 from .chat import ResumableChat, WaitUntil
 from .chat_store import ChatStore
 from .chunks import KeyStyle
+from .following import PrecededBody
 from .generation import Plan
 from .json_body import JsonObject, encode_body
-from .responses import EVENT_STREAM_HEADERS
+from .kept_histories import KeptHistories
+from .replay import live_replay
+from .responses import EVENT_STREAM_HEADERS, json_snapshot
 from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
@@ -49,14 +53,17 @@ from .settings import (
     DEFAULT_SESSION_LEASE_MS,
     ChatSettings,
     Delivery,
+    Mode,
     ModeName,
     Surroundings,
 )
 from .sources import open_source
-from .tanstack_records import ClosingRun, error_event, rewrite_error_event
+from .tanstack_history import History as History
+from .tanstack_history import SessionFold
+from .tanstack_records import ClosingRun, error_event, rewrite_error_event, snapshot_event
 from .tanstack_stored import StoredEvents, StoredSource
 
-__all__ = ["ChatResponse", "TanstackChat", "create_resumable_chat", "replay_options"]
+__all__ = ["ChatResponse", "History", "TanstackChat", "create_resumable_chat", "replay_options"]
 
 
 class _Adapter:
@@ -94,6 +101,7 @@ class TanstackChat(ResumableChat):
         super().__init__(_Adapter(surroundings), store, settings, on_error=on_error, surroundings=surroundings)
         self._rewrites_errors = rewrite_error_chunks and on_error is not None
         self._key_style: KeyStyle = key_style
+        self._histories = KeptHistories(SessionFold)
 
     async def make_resumable(
         self,
@@ -118,6 +126,57 @@ class TanstackChat(ResumableChat):
         Gives 200 or 202, or 409 if a generation is active. Raises what the store raises when it cannot be reached.
         """
         return await self._make_resumable(name, Plan(self._stored(source)), delivery=delivery, wait_until=wait_until)
+
+    async def replay(
+        self,
+        name: str,
+        *,
+        from_seq_num: int | None = None,
+        live: bool = False,
+        active_only: bool = False,
+    ) -> ChatResponse:
+        """Show a chat again, as `ResumableChat.replay` does.
+
+        In session mode without a cursor, a page gets all it needs and stays connected, whatever `live` says: the
+        messages so far as one `MESSAGES_SNAPSHOT`, a run that is active from its start, and then what comes.
+        """
+        if self._settings.mode is not Mode.SESSION or from_seq_num is not None or active_only:
+            return await super().replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
+        opening = (await self._folded(name)).opening()
+        body = self._body(await self._store.stream(name), live_replay(opening.live_from).body, None)
+        if not opening.messages:
+            return ChatResponse(200, headers=self._adapter.headers, chunks=body)
+        snapshot = encode_body(snapshot_event(opening.messages, self._surroundings.now_ms()))
+        first = frames.id_first(opening.snapshot_id - 1, snapshot)
+        return ChatResponse(200, headers=self._adapter.headers, chunks=PrecededBody(first, body))
+
+    async def history(self, name: str) -> History:
+        """The chat's UI messages, and the cursor at which a replay goes on; empty for an unknown chat.
+
+        What an active generation has written is left out, and the cursor is in front of it. Do not change what you
+        get: it is shared with later calls. Raises `Invalid`, a `ValueError`, in another mode than session.
+        """
+        if self._settings.mode is not Mode.SESSION:
+            raise Invalid('history requires mode: "session"')
+        return (await self._folded(name)).history()
+
+    async def history_response(self, name: str) -> ChatResponse:
+        """`history` as a JSON answer that nobody stores; for a history route."""
+        return json_snapshot(encode_body(await self.history(name)))
+
+    async def delete(self, name: str) -> bool:
+        """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
+        self._histories.forget(name)
+        return await super().delete(name)
+
+    async def _folded(self, name: str) -> SessionFold:
+        """The whole log, once a generation whose writer is gone has been ended."""
+        stream = await self._store.stream(name)
+        fold = await self._histories.fold(stream)
+        if fold.active and name not in self._runs:
+            await self._head(stream)
+            fold = await self._histories.fold(stream)
+        return fold
 
     def _stored(self, source: object) -> StoredSource:
         """What is stored of `source`."""

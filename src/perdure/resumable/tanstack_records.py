@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from .adapter import SourceReportedError
@@ -35,6 +35,11 @@ def rewrite_error_event(event: JsonObject, text_of: Callable[[Exception], str]) 
     text = text_of(SourceReportedError(said if isinstance(said, str) else "the source reported an error"))
     kept = {key: value for key, value in event.items() if key != "rawEvent"}
     return {**kept, "message": text, "error": {"message": text}}
+
+
+def snapshot_event(messages: Sequence[JsonObject], now_ms: int) -> JsonObject:
+    """What gives a client all messages at once. It is made for one response, and never stored."""
+    return {"type": "MESSAGES_SNAPSHOT", "timestamp": now_ms, "messages": [*messages]}
 
 
 def tanstack_metadata(event: JsonObject) -> JsonObject:

@@ -1,0 +1,136 @@
+"""A session log of TanStack AI folded to its UI messages, and to what a page needs that opens it.
+
+Operations: `feed` records in order, in any slices; `history` and `opening` for what they amount to; `settled` to keep a
+fold between calls. Work is linear in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from msgspec import Struct
+
+from ..model.records import CommandKind, SequencedRecord
+from .json_body import JsonObject, encode_body, parse_object
+from .tanstack_fold import MessagesFold
+from .tokens import is_terminal
+
+
+class History(TypedDict):
+    """A chat as its log tells it, ready to be sent as JSON.
+
+    `messages` are UI messages; what an active generation has written so far is left out, since a client gets it by
+    following from `nextSeqNum`.
+    """
+
+    messages: list[JsonObject]
+    nextSeqNum: int
+    active: bool
+
+
+class Opening(Struct, frozen=True):
+    """What a replay without a cursor begins with: `messages` as of the cursor `snapshot_id`, then records."""
+
+    messages: tuple[JsonObject, ...]
+    snapshot_id: int
+    live_from: int
+
+
+class SessionFold:
+    """Records of one session stream in, from its first one on; UI messages out.
+
+    The fold may be kept: feed it what came since. A record that it has seen is passed over. Start anew when the stream
+    has lost its first records, or was deleted. What it hands out is shared with it, so nobody may change that.
+    """
+
+    def __init__(self) -> None:
+        self.next_seq_num: int = 0
+        """The first sequence number that the fold has not seen."""
+        self._data_end = 0
+        self._fold = MessagesFold()
+        self._generation: tuple[int, tuple[JsonObject, ...]] | None = None
+        """The number of the fence that began the generation, and the messages before it."""
+        self._run: Opening | None = None
+        """What a page begins with while a run is active: what was there before it, and where it began."""
+        self._settled: tuple[JsonObject, ...] = ()
+        self._settled_at = (0, 0)
+        self._sizes: dict[int, tuple[JsonObject, int]] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether the last fence began a generation."""
+        return self._generation is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last record was a terminal fence, so that nothing is half told."""
+        return self._settled_at[0] == self.next_seq_num
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the fold keeps, measured as JSON."""
+        sizes = {}
+        for message in self._settled:
+            known = self._sizes.get(id(message))
+            sizes[id(message)] = known or (message, len(encode_body(message)))
+        self._sizes = sizes
+        return sum(size for _, size in sizes.values())
+
+    def feed(self, records: Iterable[SequencedRecord]) -> None:
+        """Take the next records."""
+        for record in records:
+            if record.seq_num >= self.next_seq_num:
+                self.next_seq_num = record.seq_num + 1
+                self._feed(record)
+
+    def history(self) -> History:
+        """What a page loads, and where it goes on."""
+        if self._generation is None:
+            return {"messages": list(self._fold.messages()), "nextSeqNum": self.next_seq_num, "active": False}
+        fence_seq_num, messages = self._generation
+        return {"messages": list(messages), "nextSeqNum": fence_seq_num, "active": True}
+
+    def opening(self) -> Opening:
+        """What a page gets that asks for everything: whole turns as messages, a run that is active from its start."""
+        if self._run is not None:
+            return self._run
+        return Opening(self._fold.messages(), self._data_end, self.next_seq_num)
+
+    def settled(self) -> SessionFold:
+        """A fold that stands where this one stood after the last terminal fence; the two go on independently."""
+        fold = SessionFold()
+        fold.next_seq_num, fold._data_end = fold._settled_at = self._settled_at
+        fold._settled = self._settled
+        fold._fold = MessagesFold(self._settled)
+        fold._sizes = self._sizes
+        return fold
+
+    def _feed(self, record: SequencedRecord) -> None:
+        command = record.command
+        if command is CommandKind.FENCE:
+            self._fence(record)
+        elif command is None and record.body:
+            event = parse_object(record.body)
+            if event is not None and isinstance(event.get("type"), str):
+                self._event(event, record.seq_num)
+            self._data_end = record.seq_num + 1
+
+    def _fence(self, fence: SequencedRecord) -> None:
+        if not is_terminal(fence.text):
+            self._fold.end_generation()  # of a writer that was taken over
+            self._generation = fence.seq_num, self._fold.messages()
+            self._run = None
+            return
+        self._fold.end_generation()
+        self._run = self._generation = None
+        self._settled = self._fold.messages()
+        self._settled_at = self.next_seq_num, self._data_end
+
+    def _event(self, event: JsonObject, seq_num: int) -> None:
+        kind = event["type"]
+        if kind == "RUN_STARTED":
+            self._run = Opening(self._fold.messages(), self._data_end, seq_num)
+        elif kind in ("RUN_FINISHED", "RUN_ERROR"):
+            self._run = None
+        self._fold.feed(event, seq_num)
