@@ -41,7 +41,7 @@ from perdure.server.serving import TlsFiles
 from perdure.store.engine import Engine
 from perdure.wire.compression import Compression
 from tests.client.http_server import HOST, serving_engine
-from tests.store.making import PATIENCE_SECONDS
+from tests.store.making import PATIENCE_SECONDS, eventually
 from tests.store.stores import Kind, Store, opened
 
 TOKEN = "root-" + "0" * 40
@@ -82,6 +82,12 @@ def tasks_of_the_client() -> list[object]:
     """The server's run in the same loop, and end in their own time."""
     coroutines = [task.get_coro() for task in asyncio.all_tasks() if not task.done()]
     return [found for found in coroutines if "/perdure/client/" in found.cr_code.co_filename]  # type: ignore[union-attr]
+
+
+def timers_of_connections_to(port: int) -> list[str]:
+    """By the number of their kind: "00" is none, "02" that of a keepalive."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5].partition(":")[0] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
 
 
 async def post(session: AppendSession) -> AppendAck:
@@ -226,6 +232,16 @@ class TestErrors:
         for call in (stream.check_tail, lambda: stream.append([AppendRecord("x")])):
             with pytest.raises(UsageError, match="closed"):
                 await call()
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells which timers its sockets have")
+async def test_silent_connections_are_kept_alive(port: int, stream: Stream) -> None:
+    """A router on the way forgets those that are silent, and an append session may be."""
+
+    async def have_their_timers() -> bool:
+        return set(timers_of_connections_to(port)) == {"02"}  # any other is there while something is on its way
+
+    await eventually(have_their_timers)
 
 
 class TestTls:

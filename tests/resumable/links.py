@@ -11,6 +11,7 @@ from typing import cast
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
 from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.configs import StreamConfig
 from perdure.model.encryption import EncryptionKey
 from perdure.model.positions import StreamPosition
 from perdure.model.reads import ReadRequest
@@ -106,7 +107,15 @@ class LinkedTransport(LocalTransport):
         self.ledger = ledger
         self.open_channels = 0
 
-    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
         await self.link.passed()
         # In a task: who gives up waiting for the answer does not undo the append.
         arriving = asyncio.get_running_loop().create_task(self._append(basin, name, batch))
@@ -124,24 +133,32 @@ class LinkedTransport(LocalTransport):
         self.ledger.add(name, self.process, batch, ack)
         return ack
 
-    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         await self.link.passed()
         with the_loop().elsewhere():
-            batch = await super().read(basin, name, request, key=key)
+            batch = await super().read(basin, name, request, key=key, config=config)
         await self.link.passed()
         return batch
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+    async def check_tail(self, basin: str, name: str, *, config: StreamConfig | None = None) -> StreamPosition:
         await self.link.passed()
         with the_loop().elsewhere():
-            return await super().check_tail(basin, name)
+            return await super().check_tail(basin, name, config=config)
 
     async def open_append(  # type: ignore[override]  # wraps it
-        self, basin: str, name: str, *, key: EncryptionKey | None = None
+        self, basin: str, name: str, *, key: EncryptionKey | None = None, config: StreamConfig | None = None
     ) -> "LinkedAppendChannel":
         await self.link.passed()
         with the_loop().elsewhere():
-            channel = await super().open_append(basin, name, key=key)
+            channel = await super().open_append(basin, name, key=key, config=config)
         return LinkedAppendChannel(self, name, channel)
 
     async def open_read(  # type: ignore[override]  # wraps it
@@ -151,11 +168,14 @@ class LinkedTransport(LocalTransport):
         request: ReadRequest,
         *,
         key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
         on_interruption: Callable[[], None],
     ) -> "LinkedReadChannel":
         await self.link.passed()
         with the_loop().elsewhere():
-            channel = await super().open_read(basin, name, request, key=key, on_interruption=on_interruption)
+            channel = await super().open_read(
+                basin, name, request, key=key, config=config, on_interruption=on_interruption
+            )
         return LinkedReadChannel(self, channel)
 
 

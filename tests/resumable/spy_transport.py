@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
 from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.configs import StreamConfig
 from perdure.model.encryption import EncryptionKey
 from perdure.model.reads import ReadRequest
 
@@ -36,30 +37,46 @@ class SpyTransport(LocalTransport):
         self.open_reads = 0
         self.opened_reads = 0
 
-    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
         self.appends.append((name, batch))
         if self.before_append is not None:
             self.before_append(name, batch)
         if self.meanwhile is not None:
             await self.meanwhile(batch)
-        ack = await super().append(basin, name, batch, key=key)
+        ack = await super().append(basin, name, batch, key=key, config=config)
         if self.lose_acks:
             self.lose_acks -= 1
             if not self.retry_lost:
                 raise lost(batch)
-            return await super().append(basin, name, batch, key=key)
+            return await super().append(basin, name, batch, key=key, config=config)
         return ack
 
-    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         self.reads.append((name, request))
         if self.before_read is not None:
             self.before_read(name, request)
-        return await super().read(basin, name, request, key=key)
+        return await super().read(basin, name, request, key=key, config=config)
 
     async def open_append(  # type: ignore[override]  # wraps it
-        self, basin: str, name: str, *, key: EncryptionKey | None = None
+        self, basin: str, name: str, *, key: EncryptionKey | None = None, config: StreamConfig | None = None
     ) -> "SpyAppendChannel":
-        channel = await super().open_append(basin, name, key=key)
+        channel = await super().open_append(basin, name, key=key, config=config)
         self.open_appends += 1
         return SpyAppendChannel(self, name, channel)
 
@@ -70,11 +87,12 @@ class SpyTransport(LocalTransport):
         request: ReadRequest,
         *,
         key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
         on_interruption: Callable[[], None],
     ) -> "SpyReadChannel":
         if self.before_read is not None:
             self.before_read(name, request)
-        channel = await super().open_read(basin, name, request, key=key, on_interruption=on_interruption)
+        channel = await super().open_read(basin, name, request, key=key, config=config, on_interruption=on_interruption)
         self.open_reads += 1
         self.opened_reads += 1
         return SpyReadChannel(self, channel)

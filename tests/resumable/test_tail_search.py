@@ -12,6 +12,7 @@ from perdure import S2, AppendRecord, Stream, TailOffset
 from perdure.client.transports.local import LocalTransport
 from perdure.errors import ReadUnwritten
 from perdure.model.batches import ReadBatch
+from perdure.model.configs import StreamConfig
 from perdure.model.encryption import EncryptionKey
 from perdure.model.positions import SeqNum, StreamPosition
 from perdure.model.reads import ReadRequest
@@ -30,7 +31,15 @@ class ListTransport(LocalTransport):
         self.trimmed = trimmed
         self.read_counts: list[int] = []
 
-    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         tail = len(self.records)
         position = StreamPosition(tail, tail)
         count = min(request.limits.count or 1000, 1000)
@@ -46,7 +55,7 @@ class ListTransport(LocalTransport):
         self.read_counts.append(len(numbers))
         return ReadBatch(tuple(self.sequenced(number) for number in numbers))
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
+    async def check_tail(self, basin: str, name: str, *, config: StreamConfig | None = None) -> StreamPosition:
         return StreamPosition(len(self.records), 1)
 
     def sequenced(self, number: int) -> SequencedRecord:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from msgspec import UNSET, UnsetType
 
-from ..errors import NotFound
+from ..errors import Invalid, NotFound
 from ..model.configs import (
     BasinConfig,
     BasinReconfiguration,
@@ -72,16 +72,27 @@ class Basin:
         """What `create` or `ensure` did; None for a handle that came from elsewhere."""
         return None if self._provisioned is None else self._provisioned.result
 
-    def stream(self, name: str, *, encryption_key: EncryptionKey | bytes | str | None = None) -> Stream:
+    def stream(
+        self,
+        name: str,
+        *,
+        encryption_key: EncryptionKey | bytes | str | None = None,
+        stream_config: StreamConfig | None = None,
+    ) -> Stream:
         """A handle on the stream of this name, without asking whether it exists. Raises `Invalid`.
 
         Args:
             name: the stream.
             encryption_key: what the records of a stream with a cipher are sealed and opened with: 32 bytes, or
                 their base64. The store keeps no keys; who loses one has lost the records. Plain streams ignore it.
+            stream_config: what the stream is configured with, over the basin's defaults, should an append or a read of
+                this handle create it (`create_stream_on_append`, `create_stream_on_read`). A stream that exists stays
+                as it is.
         """
         key = None if encryption_key is None else EncryptionKey.of(encryption_key)
-        return Stream(self._transport, self._name, name, encryption_key=key)
+        if stream_config is not None and not isinstance(stream_config, StreamConfig):
+            raise Invalid(f"`stream_config` must be StreamConfig(…), got {stream_config!r}")
+        return Stream(self._transport, self._name, name, encryption_key=key, stream_config=stream_config)
 
     def __repr__(self) -> str:
         return f"<Basin {self._name!r}>"

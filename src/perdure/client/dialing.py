@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from typing import Final, TypeVar, cast
 
@@ -29,6 +30,13 @@ from .settings import ForcedTransport
 from .waiting import Bell
 
 _REMEDY: Final = 'if there is only HTTP/1.1 on the way to it, force_transport="fetch" does without HTTP/2'
+
+KEEPALIVE_IDLE_SECS: Final = 45
+"""Less than what any common router or balancer keeps a silent connection for; most keep it for minutes."""
+
+KEEPALIVE_INTERVAL_SECS: Final = 10
+KEEPALIVE_PROBES: Final = 3
+"""After the first of these times without a word the server is asked so often, so far apart; if silent, it is gone."""
 
 _C = TypeVar("_C", Http1Connection, Http2Connection)
 
@@ -164,6 +172,7 @@ class _Line:
         transport, lobby = await asyncio.get_running_loop().create_connection(
             _Lobby, host, port, ssl=tls, server_hostname=host if tls is not None else None
         )
+        _keep_alive(transport.get_extra_info("socket"))
         return cls(transport, lobby)
 
     @property
@@ -212,6 +221,22 @@ class _Line:
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    """Have the system send a sign of life in silences.
+
+    An append session may be silent for as long as its caller. Many a router forgets connections that are, without a
+    word to either end; and a server that is gone would be noticed only by the time-out of the next request.
+    """
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECS),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECS),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+    ):
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Lobby(asyncio.Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..model.batches import AppendAck, AppendInput, ReadBatch
+from ..model.configs import StreamConfig
 from ..model.encryption import EncryptionKey
 from ..model.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
 from ..model.names import check_stream_name
@@ -31,6 +32,7 @@ class Stream:
         *,
         provisioned: Provisioned[StreamInfo] | None = None,
         encryption_key: EncryptionKey | None = None,
+        stream_config: StreamConfig | None = None,
     ) -> None:
         check_stream_name(name)
         self._transport = transport
@@ -38,6 +40,7 @@ class Stream:
         self._name = name
         self._provisioned = provisioned
         self._key = encryption_key
+        self._config = stream_config
 
     @property
     def name(self) -> str:
@@ -87,7 +90,7 @@ class Stream:
         Cancelling the call leaves it open whether the batch is appended.
         """
         batch = AppendInput.of(records, match_seq_num=match_seq_num, fencing_token=fencing_token)
-        return await self._transport.append(self._basin, self._name, batch, key=self._key)
+        return await self._transport.append(self._basin, self._name, batch, key=self._key, config=self._config)
 
     async def fence(
         self, token: str, *, fencing_token: str | None = None, match_seq_num: int | None = None
@@ -115,7 +118,7 @@ class Stream:
 
         Both are 0 for a stream that was never written to. Raises `StreamNotFound`, `StreamDeletionPending`.
         """
-        return await self._transport.check_tail(self._basin, self._name)
+        return await self._transport.check_tail(self._basin, self._name, config=self._config)
 
     async def read(
         self,
@@ -146,7 +149,7 @@ class Stream:
             BadRequest: the stream has a cipher, and the handle has no key.
         """
         request = ReadRequest.of(start, count=count, bytes=bytes, until=until, clamp=clamp, wait=wait)
-        batch = await self._transport.read(self._basin, self._name, request, key=self._key)
+        batch = await self._transport.read(self._basin, self._name, request, key=self._key, config=self._config)
         if ignore_command_records:
             return ReadBatch(tuple([record for record in batch.records if record.command is None]), batch.tail)
         return batch
@@ -177,7 +180,12 @@ class Stream:
 
         async def open_channel(on_interruption: Callable[[], None]) -> ReadChannel:
             return await self._transport.open_read(
-                self._basin, self._name, request, key=self._key, on_interruption=on_interruption
+                self._basin,
+                self._name,
+                request,
+                key=self._key,
+                config=self._config,
+                on_interruption=on_interruption,
             )
 
         return ReadSession(open_channel, ignore_command_records=ignore_command_records)
@@ -197,7 +205,7 @@ class Stream:
         Raises `Invalid`. Entering the session, or the first submit, raises `StreamNotFound` and the like.
         """
         return AppendSession(
-            lambda: self._transport.open_append(self._basin, self._name, key=self._key),
+            lambda: self._transport.open_append(self._basin, self._name, key=self._key, config=self._config),
             max_in_flight_bytes=max_in_flight_bytes,
             max_in_flight_batches=max_in_flight_batches,
         )

@@ -121,19 +121,34 @@ class Transport(Protocol):
 
     async def delete_stream(self, basin: str, name: str) -> None: ...
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition: ...
+    # `config` is for the stream that a call on records creates, where its basin lets it; if there is one, it has no
+    # meaning. `key` is for streams with a cipher; others ignore it.
 
-    # `key` is for streams with a cipher, and goes with every call and session on records; others ignore it.
+    async def check_tail(self, basin: str, name: str, *, config: StreamConfig | None = None) -> StreamPosition: ...
 
     async def append(
-        self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> AppendAck: ...
 
     async def read(
-        self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
     ) -> ReadBatch: ...
 
-    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> AppendChannel:
+    async def open_append(
+        self, basin: str, name: str, *, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> AppendChannel:
         """A channel for an append session. Raises what keeps the session from starting."""
         ...
 
@@ -144,6 +159,7 @@ class Transport(Protocol):
         request: ReadRequest,
         *,
         key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
         on_interruption: Callable[[], None],
     ) -> ReadChannel:
         """A channel for a read session. Raises `ReadUnwritten`, `StreamNotFound` and so on.

@@ -290,15 +290,24 @@ class Basin(Face[client.Basin]):
         """What `create` or `ensure` did; None for a handle that came from elsewhere."""
         return self._async.provision_result
 
-    def stream(self, name: str, *, encryption_key: EncryptionKey | bytes | str | None = None) -> Stream:
+    def stream(
+        self,
+        name: str,
+        *,
+        encryption_key: EncryptionKey | bytes | str | None = None,
+        stream_config: StreamConfig | None = None,
+    ) -> Stream:
         """A handle on the stream of this name, without asking whether it exists. Raises `Invalid`.
 
         Args:
             name: the stream.
             encryption_key: what the records of a stream with a cipher are sealed and opened with: 32 bytes, or
                 their base64. The store keeps no keys; who loses one has lost the records. Plain streams ignore it.
+            stream_config: what the stream is configured with, over the basin's defaults, should an append or a read of
+                this handle create it (`create_stream_on_append`, `create_stream_on_read`). A stream that exists stays
+                as it is.
         """
-        return Stream(self._loop, self._async.stream(name, encryption_key=encryption_key))
+        return Stream(self._loop, self._async.stream(name, encryption_key=encryption_key, stream_config=stream_config))
 
     def __repr__(self) -> str:
         return repr(self._async)

@@ -157,28 +157,61 @@ class HttpTransport:
 
     # Records --------------------------------------------------------------------------------------
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
-        answer = await self._requests.ask(Call(b"GET", _records_path(name) + "/tail", basin))
+    async def check_tail(self, basin: str, name: str, *, config: StreamConfig | None = None) -> StreamPosition:
+        answer = await self._requests.ask(
+            Call(b"GET", _records_path(name) + "/tail", basin, None, _config_field(config))
+        )
         return _read(answer, records_json.decode_tail)
 
-    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
         body = protobuf.encode_append_input(batch)
         tail = applied_tail(batch.match_seq_num, len(batch.records))
         call = Call(
-            b"POST", _records_path(name), basin, body, _PROTOBUF, _secrets(key), is_append=True, applied_tail=tail
+            b"POST",
+            _records_path(name),
+            basin,
+            body,
+            _PROTOBUF + _config_field(config),
+            _secrets(key),
+            is_append=True,
+            applied_tail=tail,
         )
         return _read(await self._requests.ask(call), protobuf.decode_append_ack)
 
-    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
         path = _records_path(name) + _read_query(request)
         patience = min(math.ceil(request.wait or 0), MAX_WAIT_SECS)
-        call = Call(b"GET", path, basin, None, _PROTOBUF[1:], _secrets(key), patience_secs=patience)
+        call = Call(
+            b"GET", path, basin, None, _PROTOBUF[1:] + _config_field(config), _secrets(key), patience_secs=patience
+        )
         return _read(await self._requests.ask(call), protobuf.decode_read_batch)
 
-    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> AppendChannel:
+    async def open_append(
+        self, basin: str, name: str, *, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> AppendChannel:
         if not await self._requests.carries_sessions(basin):
-            return OneAtATimeAppends(self._requests, lambda batch: self.append(basin, name, batch, key=key))
-        call = Call(b"POST", _records_path(name), basin, None, _S2S, _secrets(key), is_append=True)
+            return OneAtATimeAppends(
+                self._requests, lambda batch: self.append(basin, name, batch, key=key, config=config)
+            )
+        call = Call(
+            b"POST", _records_path(name), basin, None, _S2S + _config_field(config), _secrets(key), is_append=True
+        )
         channel = HttpAppendChannel(self._requests, call)
         await channel.open()
         return channel
@@ -190,11 +223,12 @@ class HttpTransport:
         request: ReadRequest,
         *,
         key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
         on_interruption: Callable[[], None],
     ) -> ReadChannel:
         secrets = _secrets(key)
         is_s2s = await self._requests.carries_sessions(basin)
-        fields = _S2S if is_s2s else _SSE
+        fields = (_S2S if is_s2s else _SSE) + _config_field(config)
 
         def call(rest: ReadRequest) -> Call:
             # What is left to read stands in the query, so there is nothing for a `last-event-id` to say.
@@ -259,6 +293,10 @@ def _read_query(request: ReadRequest) -> str:
 
 def _token_field(request_token: str) -> tuple[bytes, bytes]:
     return headers.S2_REQUEST_TOKEN, request_token.encode()
+
+
+def _config_field(config: StreamConfig | None) -> tuple[tuple[bytes, bytes], ...]:
+    return () if config is None else ((headers.S2_STREAM_CONFIG, configs_json.encode_stream_config(config)),)
 
 
 def _secrets(key: EncryptionKey | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -162,17 +162,35 @@ class LocalTransport:
     async def delete_stream(self, basin: str, name: str) -> None:
         await self._store.delete_stream(basin, name)
 
-    async def check_tail(self, basin: str, name: str) -> StreamPosition:
-        return await self._store.check_tail(basin, name)
+    async def check_tail(self, basin: str, name: str, *, config: StreamConfig | None = None) -> StreamPosition:
+        return await self._store.check_tail(basin, name, config)
 
-    async def append(self, basin: str, name: str, batch: AppendInput, *, key: EncryptionKey | None = None) -> AppendAck:
-        return await self._store.append(basin, name, batch, key)
+    async def append(
+        self,
+        basin: str,
+        name: str,
+        batch: AppendInput,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> AppendAck:
+        return await self._store.append(basin, name, batch, key, config)
 
-    async def read(self, basin: str, name: str, request: ReadRequest, *, key: EncryptionKey | None = None) -> ReadBatch:
-        return await self._store.read(basin, name, request, key)
+    async def read(
+        self,
+        basin: str,
+        name: str,
+        request: ReadRequest,
+        *,
+        key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
+    ) -> ReadBatch:
+        return await self._store.read(basin, name, request, key, config)
 
-    async def open_append(self, basin: str, name: str, *, key: EncryptionKey | None = None) -> LocalAppendChannel:
-        return LocalAppendChannel(await self._store.open_append_session(basin, name, key))
+    async def open_append(
+        self, basin: str, name: str, *, key: EncryptionKey | None = None, config: StreamConfig | None = None
+    ) -> LocalAppendChannel:
+        return LocalAppendChannel(await self._store.open_append_session(basin, name, key, config))
 
     async def open_read(
         self,
@@ -181,10 +199,11 @@ class LocalTransport:
         request: ReadRequest,
         *,
         key: EncryptionKey | None = None,
+        config: StreamConfig | None = None,
         on_interruption: Callable[[], None],
     ) -> LocalReadChannel:
         # `on_interruption` is never called: nothing stands between this reader and the store.
-        return LocalReadChannel(await self._store.open_read_session(basin, name, request, key), self._decoding)
+        return LocalReadChannel(await self._store.open_read_session(basin, name, request, key, config), self._decoding)
 
 
 class LocalAppendChannel:
