@@ -27,5 +27,7 @@ async def expected_anthropic_answer(*asked: str) -> list[str]:
                 case "thinking":
                     shown += ["How", "it", "got", "there"]
                 case "tool_use":
-                    shown += [str(block["name"]), "called"]
+                    given = block["input"]
+                    assert isinstance(given, dict)
+                    shown += [str(block["name"]), *" ".join(map(str, given.values())).split()]
     return shown

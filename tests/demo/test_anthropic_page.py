@@ -105,8 +105,16 @@ async def test_stop_from_another_tab_and_from_another_process(demo: DemoServer, 
     await sender.wait_until_ready()
     kept_again = await sender.answer()
     assert kept_again[:-2] == (await expected_anthropic_answer(LONG_STORY, LONG_STORY))[: len(kept_again) - 2]
+
+    await other.send(LONG_STORY)
+    await expect(sender.answers).to_have_count(3)
+    await expect(sender.stop).to_be_enabled()
+    await sender.composer.press("Escape")
+    await other.wait_until_ready()
+    assert (await other.answer())[-2:] == ["Stopped", "here."]
+
     await sender.page.reload()
-    await expect(sender.answers).to_have_count(2)
+    await expect(sender.answers).to_have_count(3)
     assert await sender.answer(0) == kept
     assert await sender.answer(1) == kept_again
 
@@ -184,3 +192,47 @@ async def test_a_failing_answer_keeps_its_part_and_the_lists_share_their_chats(
     await expect(tab.answers).to_have_count(0)
     await expect(listed).to_have_count(1)
     assert tab.errors == []
+
+
+MARKDOWN = {
+    "plain & <b>not bold</b>": "<p>plain &amp; &lt;b&gt;not bold&lt;/b&gt;</p>",
+    "<script>alert(1)</script>": "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>",
+    "[a](javascript:alert(1))": "<p><span>a</span>)</p>",
+    "**b _i_** `*c*` \\*d\\*": "<p><strong>b <em>i</em></strong> <code>*c*</code> *d*</p>",
+    "2 * 3 * 4 and snake_case_name": "<p>2 * 3 * 4 and snake_case_name</p>",
+    "# One\n###### Six": "<h3>One</h3><h6>Six</h6>",
+    "one\ntwo\n\nthree": "<p>one\ntwo</p><p>three</p>",
+    "- a\n  - b\n- c": "<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>",
+    "3. a\n4. b": '<ol start="3"><li>a</li><li>b</li></ol>',
+    "> q\n> r": "<blockquote><p>q\nr</p></blockquote>",
+    "---": "<hr>",
+    "[w](https://example.org/a_b)": (
+        '<p><a href="https://example.org/a_b" target="_blank" rel="noopener noreferrer nofollow">w</a></p>'
+    ),
+    "```py\nx = '<'\n": '<figure class="code-block"><figcaption>py</figcaption><pre tabindex="0"><code>'
+    "x = '&lt;'\n</code></pre></figure>",
+    "|a|b|\n|-|-:|\n|1|2|": '<div class="table-frame" tabindex="0" role="group" aria-label="Table"><table>'
+    '<thead><tr><th>a</th><th data-align="right">b</th></tr></thead>'
+    '<tbody><tr><td>1</td><td data-align="right">2</td></tr></tbody></table></div>',
+    "a | b": "<p>a | b</p>",
+    "-": "<p>-</p>",
+    "| a\n": "<p>| a</p>",
+}
+"""What models write, some of it unfinished or hostile, and what the page makes of it."""
+
+
+async def test_markdown_becomes_elements_and_never_html(demo: DemoServer, browser: Browser) -> None:
+    page = await browser.new_page()
+    await page.goto(f"{demo.url}/demos")
+    shown = await page.evaluate(
+        """async (texts) => {
+            const { showMarkdown } = await import("/pages/markdown.js");
+            return texts.map((text) => {
+                const grown = document.createElement("div");
+                for (let end = 1; end <= text.length; end++) showMarkdown(grown, text.slice(0, end));
+                return grown.innerHTML;
+            });
+        }""",
+        list(MARKDOWN),
+    )
+    assert dict(zip(MARKDOWN, shown, strict=True)) == MARKDOWN

@@ -54,4 +54,9 @@ async def test_the_demo_answers_in_the_environment_that_make_sets_up_for_it(
         events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
         assert any('"type":"text-delta"' in event for event in events)
         assert '"type":"finish"' in events[-1] + events[-2]
+        for path in ("/demos", "/anthropic", "/agent", "/pages/anthropic.js", "/web/anthropic.js"):
+            assert (await http.get(path)).status_code == 200
+        assert (await http.post("/api/anthropic/chat", json={"id": "b-chat", "text": "hello"})).status_code == 202
+        answer = await http.get("/api/anthropic/chat/stream?id=b-chat")
+        assert '"type":"message_stop"' in answer.text
         assert await demo.stop() == 0

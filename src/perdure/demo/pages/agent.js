@@ -23,6 +23,7 @@ let refreshing;
 startFrame();
 showInfo().catch(() => {});
 composer.update({ status: "ready" });
+composer.show();
 for (const opener of document.querySelectorAll(".openers button")) opener.onclick = () => start(opener.textContent);
 document.addEventListener("visibilitychange", refreshList);
 void refreshList();

@@ -97,6 +97,7 @@ function show() {
   showTurns(one(".thread"), turns, busy);
   const status = submitted ? "submitted" : busy ? "streaming" : "ready";
   if (composer.update({ status })) void refreshList();
+  composer.show();
   clearTimeout(quiet);
   if (busy || submitted) quiet = setTimeout(checkActive, QUIET_MS);
 }

@@ -35,9 +35,17 @@ export class Composer {
     });
     this.#stop?.addEventListener("click", () => this.#doStop());
     addEventListener("keydown", (event) => event.key === "Escape" && this.#doStop());
+    this.#draw();
+  }
+
+  /** Let the user write, once there is what an answer can be shown in. */
+  show() {
+    const form = one(".composer");
+    if (!form.hidden) return;
+    form.hidden = false;
+    this.#draw(); // the height of the box could not be measured before
     // A phone would open its keyboard over the answer.
     if (matchMedia("(pointer: fine)").matches) this.#box.focus();
-    this.#draw();
   }
 
   /** Show a new status, or that the server is away. True if a turn has begun or ended. */

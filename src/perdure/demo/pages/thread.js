@@ -24,7 +24,7 @@ function partsOf(turn, isWritten) {
       const key = `${at}.${index}`;
       if (block.type === "text" && block.text) return { key, kind: "text", text: block.text };
       if (block.type === "thinking" && block.thinking) return { key, kind: "thought", text: block.thinking, isOpen: isLast };
-      if (block.type.endsWith("tool_use")) return { key, kind: "tool", name: block.name, input: inputOf(block), isOpen: isLast };
+      if (block.type.endsWith("tool_use")) return { key, kind: "tool", name: block.name, ...inputOf(block), isOpen: isLast };
       return [];
     }),
   );
@@ -33,8 +33,10 @@ function partsOf(turn, isWritten) {
   return parts;
 }
 
+/** What a tool was given, in short and whole; while it is still being written, as far as it is. */
 function inputOf({ written, input }) {
-  return written ?? JSON.stringify(input, null, 2);
+  if (written !== undefined) return { given: "", input: written };
+  return { given: Object.values(input).join(", "), input: JSON.stringify(input, null, 2) };
 }
 
 function question(text) {
@@ -71,11 +73,11 @@ const makers = {
     showMarkdown(made.lastElementChild, text);
     return opened(made, isOpen, isOpen ? "Thinking…" : "How it got there");
   },
-  tool({ name, input, isOpen }, there) {
+  tool({ name, given, input, isOpen }, there) {
     const summary = element("summary", {}, element("code", {}, name), " ", element("span"));
     const made = there ?? element("details", { class: "aside tool", "data-testid": "tool" }, summary, element("figure", {}, element("pre")));
     made.querySelector("pre").textContent = input;
-    made.querySelector("summary span").textContent = isOpen ? "being called…" : "called";
+    made.querySelector("summary span").textContent = isOpen ? "being called…" : given;
     return made;
   },
   stopped: () => element("p", { class: "ending", "data-testid": "stopped" }, "Stopped here."),
