@@ -41,10 +41,15 @@ def ask() -> Iterator[Ask]:
                 piece = results.readline()
                 assert piece, "Node.js has ended"
                 line += piece
-            return json.loads(line)
+            return json.loads(line, parse_int=_number)
 
         yield ask
         requests.close()
+
+
+def _number(digits: str) -> float:
+    """JavaScript writes floats up to 1e21 without an exponent, with zeros for the digits that it has not."""
+    return int(digits) if len(digits) <= 16 else float(digits)
 
 
 pieces_of_wire = st.one_of(
