@@ -26,6 +26,7 @@ EVENT_STREAM_HEADERS: Final[Mapping[str, str]] = {
 """What proxies and browsers must know of a body that streams events."""
 NO_STORE: Final = {"cache-control": "no-store"}
 IN_USE_TEXT: Final = "Stream already in use"
+ALREADY_GENERATING_TEXT: Final = "Stream already has an active generation"
 
 
 class ClosableBody(Protocol):
@@ -150,10 +151,10 @@ def nothing() -> ChatResponse:
     return ChatResponse(204, headers=NO_STORE)
 
 
-def in_use() -> ChatResponse:
+def in_use(text: str = IN_USE_TEXT) -> ChatResponse:
     """409: a generation is active."""
     headers = {"content-type": "text/plain; charset=utf-8"}
-    return ChatResponse(409, headers=headers, content=IN_USE_TEXT.encode())
+    return ChatResponse(409, headers=headers, content=text.encode())
 
 
 def json_snapshot(content: bytes) -> ChatResponse:

@@ -7,8 +7,8 @@
 
     @app.post("/api/chat")
     async def send(body: dict):
-        return await chat.make_resumable(
-            f"chat-{body['id']}", lambda: answer(body["messages"]), delivery="replay", wait_until=chat.background
+        return await chat.make_session_response(
+            f"chat-{body['id']}", messages=body["messages"], source=answer, wait_until=chat.background
         )
 
     @app.get("/api/chat/replay")
@@ -17,7 +17,11 @@
 
     @app.delete("/api/chat")
     async def stop(body: dict):
-        return {"stopped": await chat.stop(f"chat-{body['id']}")}
+        return await chat.stop_session(f"chat-{body['id']}")
+
+    async def answer(messages, context):
+        async for event in agent.run(messages):
+            yield event
 
 A source gives AG-UI events: models of `ag-ui-protocol`, what Pydantic AI's `AGUIAdapter` runs, dicts, or server-sent
 events as text; `perdure.resumable.sources` says more.
@@ -28,6 +32,7 @@ A chat id is not a credential: look whether this user may see this chat before y
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from ..client import S2
 from ..client.endpoints import Endpoints
@@ -38,11 +43,11 @@ from .chat import ResumableChat, WaitUntil
 from .chat_store import ChatStore
 from .chunks import KeyStyle
 from .following import PrecededBody
-from .generation import Plan
+from .generation import Interruption, Plan
 from .json_body import JsonObject, encode_body
 from .kept_histories import KeptHistories
 from .replay import live_replay
-from .responses import EVENT_STREAM_HEADERS, json_snapshot
+from .responses import ALREADY_GENERATING_TEXT, EVENT_STREAM_HEADERS, accepted, in_use, json_snapshot, nothing
 from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
@@ -58,12 +63,29 @@ from .settings import (
     Surroundings,
 )
 from .sources import open_source
+from .tanstack_abort import AbortableSource
+from .tanstack_abort import AbortController as AbortController
+from .tanstack_abort import AbortSignal as AbortSignal
 from .tanstack_history import History as History
 from .tanstack_history import SessionFold
 from .tanstack_records import ClosingRun, error_event, rewrite_error_event, snapshot_event
+from .tanstack_session import SessionSource as SessionSource
+from .tanstack_session import SourceContext as SourceContext
+from .tanstack_session import echo_bodies
 from .tanstack_stored import StoredEvents, StoredSource
+from .tanstack_wire import normalized
 
-__all__ = ["ChatResponse", "History", "TanstackChat", "create_resumable_chat", "replay_options"]
+__all__ = [
+    "AbortController",
+    "AbortSignal",
+    "ChatResponse",
+    "History",
+    "SessionSource",
+    "SourceContext",
+    "TanstackChat",
+    "create_resumable_chat",
+    "replay_options",
+]
 
 
 class _Adapter:
@@ -95,6 +117,7 @@ class TanstackChat(ResumableChat):
         on_error: OnError | None,
         rewrite_error_chunks: bool,
         key_style: KeyStyle,
+        enable_stop: bool,
         surroundings: Surroundings | None,
     ) -> None:
         surroundings = surroundings or Surroundings()
@@ -102,6 +125,8 @@ class TanstackChat(ResumableChat):
         self._rewrites_errors = rewrite_error_chunks and on_error is not None
         self._key_style: KeyStyle = key_style
         self._histories = KeptHistories(SessionFold)
+        self._stoppable: dict[str, AbortController] | None = {} if enable_stop else None
+        """The handles of the turns that are generated here, if they are to be known."""
 
     async def make_resumable(
         self,
@@ -126,6 +151,69 @@ class TanstackChat(ResumableChat):
         Gives 200 or 202, or 409 if a generation is active. Raises what the store raises when it cannot be reached.
         """
         return await self._make_resumable(name, Plan(self._stored(source)), delivery=delivery, wait_until=wait_until)
+
+    async def make_session_response(
+        self,
+        name: str,
+        *,
+        messages: object,
+        source: SessionSource,
+        wait_until: WaitUntil | None = None,
+    ) -> ChatResponse:
+        """Take a turn of a session: store what the user said and what `source` answers, for those who read `replay`.
+
+        The user's message is stored under the same claim as the answer, so a turn that is refused stores nothing. A
+        list that ends with another message, as when tools have been run on the page, continues the turn. An empty
+        list generates nothing.
+
+        Args:
+            name: the stream, one for each chat.
+            messages: the request's `messages` as they are, in the form of UI messages or of AG-UI.
+            source: is called with the messages, all with `parts`, and the context, once the chat is claimed; messages
+                of the roles "tool" and "reasoning", which AG-UI has beside the assistant's, are given as they came.
+            wait_until: is given what resolves when the turn is stored, and the answer is a 202 at once;
+                `chat.background` leaves it to this object. Without it the 202 comes when all is stored.
+
+        Gives 202, or 409 if a generation is active. Raises `Invalid`, a `ValueError`, in another mode than session,
+        and what the store raises when it cannot be reached.
+        """
+        self._require_session("makeSessionResponse")
+        if self._stoppable is not None and name in self._stoppable:
+            return in_use(ALREADY_GENERATING_TEXT)
+        submitted = normalized(messages)
+        handle = AbortController(partial(self._stop_here, name))
+        if self._stoppable is not None:
+            self._stoppable[name] = handle
+        stored = self._stored(partial(source, submitted, SourceContext(handle)) if submitted else ())
+        plan = Plan(
+            AbortableSource(stored, handle, partial(self._forget_handle, name, handle)),
+            echo_bodies(submitted, self._surroundings.now_ms()),
+        )
+        return await self._make_resumable(name, plan, delivery="replay", wait_until=wait_until)
+
+    async def stop_session(self, name: str) -> ChatResponse:
+        """`stop` as an answer for a stop route: 202 if a generation was ended, else 204.
+
+        With `enable_stop`, a turn that runs here is told at once, and ends by itself after the answer. Raises
+        `Invalid`, a `ValueError`, in another mode than session.
+        """
+        self._require_session("stopSession")
+        handle = None if self._stoppable is None else self._stoppable.get(name)
+        if handle is not None and handle.abort():
+            return accepted()
+        return accepted() if await self.stop(name) else nothing()
+
+    def _require_session(self, call: str) -> None:
+        if self._settings.mode is not Mode.SESSION:
+            raise Invalid(f'{call} requires mode: "session"')
+
+    def _stop_here(self, name: str) -> bool:
+        run = self._runs.get(name)
+        return run is not None and run.interrupt(Interruption.STOP)
+
+    def _forget_handle(self, name: str, handle: AbortController) -> None:
+        if self._stoppable is not None and self._stoppable.get(name) is handle:
+            del self._stoppable[name]
 
     async def replay(
         self,
@@ -156,8 +244,7 @@ class TanstackChat(ResumableChat):
         What an active generation has written is left out, and the cursor is in front of it. Do not change what you
         get: it is shared with later calls. Raises `Invalid`, a `ValueError`, in another mode than session.
         """
-        if self._settings.mode is not Mode.SESSION:
-            raise Invalid('history requires mode: "session"')
+        self._require_session("history")
         return (await self._folded(name)).history()
 
     async def history_response(self, name: str) -> ChatResponse:
@@ -207,6 +294,7 @@ def create_resumable_chat(
     on_error: OnError | None = None,
     rewrite_error_chunks: bool = True,
     key_style: KeyStyle = "snake",
+    enable_stop: bool = False,
     surroundings: Surroundings | None = None,
 ) -> TanstackChat:
     """A chat object for TanStack AI. Nothing is opened before its `lifespan`, `async with` or first use.
@@ -225,6 +313,8 @@ def create_resumable_chat(
         on_error: gives the text that clients see when a source fails; by default they see a generic one.
         rewrite_error_chunks: give the text of `RUN_ERROR` events in a source to `on_error` too.
         key_style: "camel" writes the fields of dataclasses in camelCase.
+        enable_stop: know the turns that run here, so that `stop_session` ends them without asking the store, and a
+            second turn is refused without asking it. Stops work without this, too.
         surroundings: clocks and dice, for tests.
 
     Raises `Invalid`, a `ValueError`, for a setting out of range, and `UsageError` unless exactly one store is named.
@@ -246,5 +336,6 @@ def create_resumable_chat(
         on_error=on_error,
         rewrite_error_chunks=rewrite_error_chunks,
         key_style=key_style,
+        enable_stop=enable_stop,
         surroundings=surroundings,
     )
