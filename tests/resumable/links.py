@@ -31,7 +31,7 @@ class Written:
 
     @property
     def text(self) -> str:
-        return self.record.body.decode()
+        return self.record.body.decode(errors="replace")  # the body of a trim is binary
 
     @property
     def command(self) -> CommandKind | None:

@@ -87,9 +87,10 @@ def check(world: World, histories: "list[Any]") -> None:
         for follower in world.followers:
             if follower.name == name:
                 _check_follower(world, follower, log, segments)
-        stops = [call for call in world.stops if call.name == name]
-        if any(_outcome_of(call) for call in stops):
-            assert any(segment.kind is FenceKind.STOP for segment in segments), "a stop that stopped nothing"
+        stopped_by = {part.end.process for part in segments if part.end is not None and part.kind is FenceKind.STOP}
+        for call in world.stops:
+            if call.name == name and _outcome_of(call):
+                assert call.process.name in stopped_by, "a stop that stopped nothing says that it did"
     _check_histories(world, histories)
     for call in world.histories:
         _outcome_of(call)
@@ -213,20 +214,28 @@ def _check_follower(world: World, follower: Follower, log: Sequence[Written], se
     assert seen == data[first : first + len(seen)], f"a {follower.kind} body shows what the log does not say"
     if follower.failure is not None:
         disturbed = follower.process.transport.link.was_disturbed
-        trimmed = isinstance(follower.failure, RecordsLost) and world.rules.mode != "session"
+        trimmed = isinstance(follower.failure, RecordsLost) and _may_be_trimmed(world, follower, segments)
         assert trimmed or (disturbed and isinstance(follower.failure, TransportError | FencingTokenMismatch))
         return
     whole = not follower.process.crashed and (follower.ended or follower.kind == "live")
     if follower.status != 200 or not whole:
         return
     if follower.kind == "live":
-        if world.rules.mode == "session" and follower.left:
+        if world.rules.mode == "session" and follower.stayed:
             # A cursor from beyond the tail begins at the tail, so perhaps with more.
             wanted = [frame for frame in data if frame[0] > (follower.from_seq_num or 0)]
             assert len(seen) >= len(wanted), "a live body missed records"
             assert seen == data[len(data) - len(seen) :]
         return
     _check_ended(follower, seen, data, segments, world.rules.mode)
+
+
+def _may_be_trimmed(world: World, follower: Follower, segments: Sequence[Segment]) -> bool:
+    """Whether a reader may find that what it has not read yet is gone."""
+    if world.rules.mode != "single-use":
+        return world.rules.mode == "shared"
+    process = follower.process
+    return follower.was_held or process.transport.link.was_disturbed or segments[0].holder.process != process.name
 
 
 def _check_ended(
@@ -275,7 +284,7 @@ def _check_watcher(follower: Follower, log: Sequence[Written]) -> None:
         position = heard
         if event["event"] != "state":
             assert event["event"] == names[tokens.kind_of(fences[heard].text)]
-    if follower.left and not follower.process.crashed:
+    if follower.stayed:
         assert not [number for number in fences if number > position], "a watcher was not told the end"
 
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure import S2
+from perdure.model.records import CommandKind
+from perdure.resumable import tokens
+from perdure.resumable.aisdk import AiSdkChat
+from perdure.resumable.anthropic import AnthropicChat
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.settings import Delivery, ModeName, Surroundings
 from perdure.store.engine import Engine
@@ -19,6 +23,9 @@ from tests.resumable.chats import Chat, Chunk, Source, chat_of
 from tests.resumable.jumping_loop import the_loop
 from tests.resumable.links import Ledger, LinkedTransport, LinkState
 from tests.resumable.scripts import SCRIPTS, stored
+
+AWHILE = 100.0
+"""Seconds of the world that are longer than any lease and any time limit in it."""
 
 EVENTUALLY = 3600.0
 """Seconds of the world after which what has not happened never will."""
@@ -80,6 +87,16 @@ class Process:
     chat: Chat
     crashed: bool = False
 
+    async def history(self, name: str) -> Any:
+        assert isinstance(self.chat, AiSdkChat | AnthropicChat)
+        return await self.chat.history(name)
+
+
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
 
 @dataclass
 class Follower:
@@ -94,8 +111,35 @@ class Follower:
     text: str = ""
     ended: bool = False
     left: bool = False
+    stayed: bool = False
+    """Whether the client was still there in the end."""
     failure: BaseException | None = None
     task: asyncio.Task[None] | None = None
+    was_held: bool = False
+    _free: asyncio.Event = field(default_factory=_set_event)
+
+    def hold(self) -> None:
+        """Take nothing more for a while."""
+        self.was_held = True
+        self._free.clear()
+
+    def let_go(self) -> None:
+        self._free.set()
+
+    async def read(self, response: ChatResponse) -> None:
+        self.status = response.status
+        if response.chunks is None:
+            self.ended = True
+            return
+        try:
+            async for chunk in response.chunks:
+                self.text += chunk.decode()
+                await self._free.wait()
+            self.ended = True
+        except Exception as exc:
+            self.failure = exc
+        finally:
+            await response.aclose()
 
 
 @dataclass
@@ -136,12 +180,22 @@ class World:
     stops: list[Call] = field(default_factory=list)
     histories: list[Call] = field(default_factory=list)
     turn: int = 0
+    _ended_tokens: set[str | None] = field(default_factory=set)
     _dice: random.Random = field(default_factory=lambda: random.Random(0))
 
     @property
     def name(self) -> str:
         """The stream that is used now."""
         return f"chat-{self.turn}"
+
+    @property
+    def writer(self) -> Process:
+        """The process whose turn was accepted last; the first one, if there is none."""
+        for post in reversed(self.posts):
+            accepted = post.response is not None and post.response.status != 409
+            if accepted and not post.process.crashed:
+                return post.process
+        return self.alive[0]
 
     async def start_process(self) -> Process:
         name = f"process-{len(self.processes)}"
@@ -208,25 +262,11 @@ class World:
         except Exception as exc:
             follower.failure = exc
             return
-        await self._iterate(follower, response)
+        await follower.read(response)
 
     def _read(self, follower: Follower, response: ChatResponse) -> None:
         self.followers.append(follower)
-        follower.task = asyncio.create_task(self._iterate(follower, response))
-
-    async def _iterate(self, follower: Follower, response: ChatResponse) -> None:
-        follower.status = response.status
-        if response.chunks is None:
-            follower.ended = True
-            return
-        try:
-            async for chunk in response.chunks:
-                follower.text += chunk.decode()
-            follower.ended = True
-        except Exception as exc:
-            follower.failure = exc
-        finally:
-            await response.aclose()
+        follower.task = asyncio.create_task(follower.read(response))
 
     def leave(self, follower: Follower) -> None:
         """The client goes away."""
@@ -246,7 +286,7 @@ class World:
 
     def ask_history(self, process: Process) -> None:
         if self.rules.mode == "session":
-            call = Call(process, self.name, asyncio.create_task(process.chat.history(self.name)))
+            call = Call(process, self.name, asyncio.create_task(process.history(self.name)))
             self.histories.append(call)
 
     async def crash(self, process: Process) -> None:
@@ -262,23 +302,48 @@ class World:
         """Let everything that is under way come to its end, and start a process that has seen nothing of it."""
         for process in self.alive:
             process.transport.link.become(LinkState.WORKS)
+        for follower in self.followers:
+            follower.let_go()
+        await asyncio.sleep(AWHILE)
+        self._check_that_no_source_outlives_its_generation()
         for post in self.posts:
             post.voice.finish()
-        judge = await self.start_process()
         living = [post for post in self.posts if not post.process.crashed]
         await self._all_done("posts", [post.task for post in living])
         await self._all_done("generations", [post.run for post in living if isinstance(post.run, asyncio.Future)])
         calls = [call.task for call in [*self.stops, *self.histories] if not call.process.crashed]
         await self._all_done("calls", calls)
-        await asyncio.sleep(1)  # for what the dead had under way
+        readers = [follower for follower in self.followers if not follower.process.crashed]
+        bodies = [reader.task for reader in readers if reader.kind not in ("live", "watch")]
+        if self.rules.lease_ms is not None:
+            # What the dead left is ended by whoever waits for it, with no help from outside.
+            await asyncio.sleep(AWHILE)
+            await self._all_done("bodies", bodies)
+        judge = await self.start_process()
         for name in self.ledger.names:
             await self._end_what_is_left(judge, name)
-        await asyncio.sleep(60)
-        readers = [follower for follower in self.followers if not follower.process.crashed]
-        await self._all_done("bodies", [reader.task for reader in readers if reader.kind not in ("live", "watch")])
+        await asyncio.sleep(AWHILE)
+        await self._all_done("bodies", bodies)
         for reader in readers:
+            reader.stayed = not reader.left
             self.leave(reader)
         await self._all_done("readers", [reader.task for reader in readers])
+
+    def _check_that_no_source_outlives_its_generation(self) -> None:
+        """A writer that says nothing learns of its end all the same."""
+        for name in self.ledger.names:
+            for written in self.ledger.log(name):
+                if written.command is CommandKind.FENCE and tokens.is_terminal(written.text):
+                    self._ended_tokens.add(written.token)
+        for post in self.posts:
+            token = self._token_of(post)
+            if token in self._ended_tokens and not post.process.crashed:
+                assert post.voice.closed.is_set(), "a source outlives its generation"
+
+    def _token_of(self, post: Post) -> str | None:
+        """The token under which what a source said is in the log; None if nothing of it is there."""
+        first = post.voice.said[0]
+        return next((written.token for written in self.ledger.log(post.name) if written.text == first), None)
 
     async def _end_what_is_left(self, judge: Process, name: str) -> None:
         """What a dead process left is ended by whoever looks once its lease is over; without a lease by a stop."""

@@ -248,8 +248,12 @@ class ResumableChat:
             plan = replay.live_replay(from_seq_num)
         else:
             head = await self._head(stream)
-            plan = replay.replay(mode, head, from_seq_num=from_seq_num, active_only=active_only)
             run = self._run_of(head, name)
+            if run is not None and run.is_trimming:
+                # A reader that begins now would lose what is trimmed before it gets there. It finds the stream idle.
+                await asyncio.wait((run.task,))
+                head, run = await self._head(stream), None
+            plan = replay.replay(mode, head, from_seq_num=from_seq_num, active_only=active_only)
         if plan is None:
             return nothing()
         body = self._body(stream, plan.body, run, seed=active_only, include_user=include_user)

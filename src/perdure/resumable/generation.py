@@ -126,6 +126,8 @@ class Generation:
         self._readers = LocalReaders(stream.name)
         self.stopped: bool = False
         """Whether the generation's fence says that it was stopped here."""
+        self.is_trimming: bool = False
+        """Whether the stream is being trimmed: whoever did not read from it before comes too late."""
 
     @property
     def name(self) -> str:
@@ -310,6 +312,7 @@ class Generation:
             if self._readers.are_there:
                 await writer.drain()
                 await self._readers.wait_until_at(writer.durable_end)
+            self.is_trimming = True
             last.append(AppendRecord.trim(TRIM_ALL))
         token = self._plan.terminal_token(kind, self._surroundings.random_bytes)
         last.append(AppendRecord.fence(token))
