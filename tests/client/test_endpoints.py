@@ -64,6 +64,16 @@ class TestEndpoints:
         with pytest.raises(UsageError):
             Endpoints.of(text)
 
+    @pytest.mark.parametrize("address", ["https://a.s2.dev", "a.s2.dev", "https://a.s2.dev/v1/"])
+    def test_the_address_of_the_cloud_means_its_basins_hosts_as_well(self, address: str) -> None:
+        assert Endpoints.of(address) == Endpoints()
+        with pytest.raises(UsageError, match="access token"):
+            HttpSettings(endpoints=Endpoints(address, address))
+
+    def test_basins_of_the_cloud_are_the_cloud_too(self) -> None:
+        with pytest.raises(UsageError, match="access token"):
+            HttpSettings(endpoints=Endpoints("https://x", "{basin}.b.s2.dev"))
+
     def test_the_account_has_no_basin(self) -> None:
         with pytest.raises(UsageError, match="names no basin"):
             Endpoints("https://{basin}.example.org", "https://{basin}.example.org")

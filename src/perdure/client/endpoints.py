@@ -54,7 +54,7 @@ class Endpoints(Struct, frozen=True):
     basin: str = CLOUD_BASIN
 
     def __post_init__(self) -> None:
-        schemes = {self.account_origin.scheme, self.basin_origin("a-basin-name").scheme}
+        schemes = {self.account_origin.scheme, self.basin_origin(_ANY_BASIN).scheme}
         if len(schemes) > 1:
             raise UsageError("the account and the basin endpoint must both use https, or both http")
 
@@ -64,7 +64,8 @@ class Endpoints(Struct, frozen=True):
         if endpoints is None:
             return cls()
         if isinstance(endpoints, str):
-            return cls(endpoints, endpoints)
+            # In the cloud, basins have hosts of their own: its address alone can only mean the whole of it.
+            return cls() if _origin(endpoints, "account") == _CLOUD else cls(endpoints, endpoints)
         if not isinstance(endpoints, Endpoints):
             raise UsageError(f"endpoints must be an address, or a value of Endpoints; got {endpoints!r}")
         return endpoints
@@ -102,7 +103,7 @@ class Endpoints(Struct, frozen=True):
     @property
     def is_cloud(self) -> bool:
         """Whether this is s2.dev, which answers nobody without a token."""
-        return CLOUD_ACCOUNT in self.account or CLOUD_BASIN in self.basin
+        return self.account_origin == _CLOUD or self.basin_origin(_ANY_BASIN).host == _CLOUD_BASIN_HOST
 
 
 def _origin(text: str, what: str) -> Origin:
@@ -121,3 +122,8 @@ def _origin(text: str, what: str) -> Origin:
     if parts.path not in _PATHS or parts.query or parts.fragment:
         raise UsageError(f"the {what} endpoint must end with its host and port, got {text!r}; /v1 is added to it")
     return Origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
+
+
+_ANY_BASIN: Final = "a-basin-name"
+_CLOUD: Final = _origin(CLOUD_ACCOUNT, "account")
+_CLOUD_BASIN_HOST: Final = _origin(CLOUD_BASIN.replace(BASIN_PLACEHOLDER, _ANY_BASIN), "basin").host

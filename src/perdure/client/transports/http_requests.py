@@ -192,7 +192,10 @@ class Requests:
                 return await future
         except TimeoutError:
             exchange.leave_connection()  # it may be dead, and nobody said so
-            raise TransportError(f"no answer within {limit:g} s", may_have_applied=exchange.sent_some) from None
+            origin = self._destination(call.basin).origin
+            raise TransportError(
+                f"no answer from {origin} within {limit:g} s", may_have_applied=exchange.sent_some
+            ) from None
         finally:
             exchange.reset()  # nothing, unless the answer is not wanted any more
 
@@ -210,7 +213,8 @@ class Requests:
             connection.retire()
             exchange.reset()
             raise TransportError(
-                f"the session did not begin within {self.settings.request_timeout:g} s", may_have_applied=False
+                f"{destination.origin} did not begin the session within {self.settings.request_timeout:g} s",
+                may_have_applied=False,
             ) from None
         except BaseException as exc:
             exchange.reset()
