@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from perdure import S2, Invalid, Stream
+from perdure.resumable.responses import ChatResponse
 from perdure.resumable.settings import ModeName
 from perdure.resumable.tanstack_ai import SourceContext, TanstackChat
 from tests.resumable.chats import (
     BASIN,
     HOLDER,
-    ChatResponse,
     Reading,
     Source,
     fence,
@@ -326,7 +326,7 @@ async def test_a_thread_learns_of_a_stop_by_the_signal(chat: TanstackChat, strea
             yield text_content("word ")
 
     posting = asyncio.create_task(chat.make_session_response("c", messages=[U1], source=blocking))
-    reading = Reading(await chat.replay("c", from_seq_num=0))
+    reading = Reading(await chat.replay("c", from_seq_num=0, live=True))
     await reading.until("word")
     await reading.close()
     assert (await chat.stop_session("c")).status == 202
