@@ -72,8 +72,9 @@ class ChatClient:
         self._history_url = history_url
         self._stop_url = stop_url
         self._reconnecting = reconnecting
-        self._own_http = new_http_client() if http_client is None else None
-        self._requests = Requests(http_client or self._own_http or new_http_client(), headers)
+        http = new_http_client() if http_client is None else http_client
+        self._own_http = http if http_client is None else None
+        self._requests = Requests(http, headers)
         self._cursor = Cursor()
 
     async def load_history(self) -> History:

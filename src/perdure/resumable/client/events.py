@@ -110,7 +110,20 @@ class Replay:
 
         Raises `Interrupted`.
         """
-        await self._open()
+        request = await self._requests.prepare("GET", url_at(self._url, self._cursor.value))
+        try:
+            async with self._interruption.bounded(self._silence_s):
+                response = await self._requests.open(request)
+        except (TransportError, HttpError) as exc:
+            self._failure = exc
+        except Silence:
+            self._failure = self._silent()
+        else:
+            if has_body(response):
+                self.take(response)
+            else:
+                await discard(response)
+                self._is_over = True
 
     def raise_failure(self) -> None:
         """Raise what went wrong, if the replay was asked for and cannot be had."""
@@ -164,7 +177,7 @@ class Replay:
     async def _go_on(self) -> None:
         """Do what comes next: ask for the replay, read on, or wait until it is time to ask again."""
         if self._failure is None and self._pieces is None:
-            await self._open()
+            await self.open()
         elif self._failure is None and (piece := await self._read()) is not None:
             self._frames.extend(self._parser.feed(piece))
         else:
@@ -184,23 +197,6 @@ class Replay:
             raise failure
         else:
             self._is_over = True
-
-    async def _open(self) -> None:
-        """Ask for the replay; what goes wrong is the failure to recover from."""
-        request = await self._requests.prepare("GET", url_at(self._url, self._cursor.value))
-        try:
-            async with self._interruption.bounded(self._silence_s):
-                response = await self._requests.open(request)
-        except (TransportError, HttpError) as exc:
-            self._failure = exc
-        except Silence:
-            self._failure = self._silent()
-        else:
-            if has_body(response):
-                self.take(response)
-            else:
-                await discard(response)
-                self._is_over = True
 
     async def _read(self) -> bytes | None:
         """The next piece of the body; None at its end, or where it breaks."""
