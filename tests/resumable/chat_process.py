@@ -17,6 +17,7 @@ from tests.resumable.chats import CREATE, START, TEXT_START, Source, text
 BEGINNINGS = {
     "aisdk": [START, TEXT_START, text("Hel")],
     "anthropic": [user_message("hi"), message_start(), block_start(), text_delta("Hel")],
+    "events": [START, TEXT_START, text("Hel")],
     "tanstack_ai": [
         {"type": "RUN_STARTED", "threadId": "t", "runId": "r"},
         {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},

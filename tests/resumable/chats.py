@@ -3,29 +3,41 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from perdure import S2, AppendRecord, SeqNum, Stream
 from perdure.errors import ReadUnwritten
 from perdure.model.records import CommandKind, SequencedRecord
-from perdure.resumable import aisdk, anthropic, tanstack_ai
+from perdure.resumable import aisdk, anthropic, events, tanstack_ai
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.anthropic import AnthropicChat
+from perdure.resumable.events import EventsChat
+from perdure.resumable.json_body import JsonObject
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.tanstack_ai import TanstackChat
 
 BASIN = "test-chats"
 HOLDER = "session-AAAAAAAAAAA="
-Chat: TypeAlias = AiSdkChat | AnthropicChat | TanstackChat
+Chat: TypeAlias = AiSdkChat | AnthropicChat | EventsChat | TanstackChat
+
+
+def type_of(event: JsonObject) -> str | None:
+    """The name of an event of the tests."""
+    return cast("str | None", event.get("type"))
+
+
 CREATE: Final[dict[str, Callable[..., Chat]]] = {
     "aisdk": aisdk.create_resumable_chat,
     "anthropic": anthropic.create_resumable_chat,
+    "events": partial(events.create_resumable_chat, event_key=type_of, stop_event={"type": "stopped"}),
     "tanstack_ai": tanstack_ai.create_resumable_chat,
 }
 """How each adapter makes its chats."""
 ERROR_BODIES: Final = {
     "aisdk": '{"type":"error","errorText":"An error occurred."}',
     "anthropic": '{"type":"error","error":{"type":"api_error","message":"An error occurred."}}',
+    "events": '{"type":"error","error":{"message":"An error occurred."}}',
     "tanstack_ai": (
         '{"type":"RUN_ERROR","timestamp":0,"message":"An error occurred.","error":{"message":"An error occurred."}}'
     ),
@@ -35,6 +47,7 @@ ERROR_BODIES: Final = {
 STOP_BODIES: Final = {
     "aisdk": '{"type":"abort"}',
     "anthropic": '{"type":"message_stop"}',
+    "events": '{"type":"stopped"}',
     "tanstack_ai": (
         '{"type":"RUN_FINISHED","runId":"s2-stop-0","model":"s2-stop","timestamp":0,"finishReason":"stop"}'
     ),
@@ -153,7 +166,7 @@ def frames(body: str) -> list[tuple[int | None, str]]:
     """The frames of a body, of any adapter: cursor and data."""
     found = []
     for frame in body.split("\n\n")[:-1]:
-        match = re.fullmatch(r"(?:id: (\d+)\n)?data: ([^\n]*)", frame)
+        match = re.fullmatch(r"(?:id: (\d+)\n)?(?:event: [^\n]+\n)?data: ([^\n]*)", frame)
         match = match or re.fullmatch(r"(?:event: [^\n]+\n)?(?=data: [^\n]*\nid: (\d+)\Z)data: ([^\n]*)\n.*", frame)
         assert match is not None, frame
         found.append((None if match[1] is None else int(match[1]), match[2]))

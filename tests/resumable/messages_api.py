@@ -125,6 +125,7 @@ class MessagesApi:
     """The service. `answers` are given out in order; `requests` are the bodies that came."""
 
     url: str = ""
+    path: str = "/v1/messages"
     answers: list[Answer] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -143,7 +144,7 @@ class MessagesApi:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"POST /v1/messages")
+            assert head.startswith(b"POST " + self.path.encode())
             lengths = [line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
             asked = json.loads(await reader.readexactly(int(lengths[0])))
             assert asked["stream"] is True
@@ -190,9 +191,9 @@ class MessagesApi:
 
 
 @asynccontextmanager
-async def messages_api() -> AsyncIterator[MessagesApi]:
-    """The service, on a free port."""
-    api = MessagesApi()
+async def messages_api(path: str = "/v1/messages") -> AsyncIterator[MessagesApi]:
+    """The service, on a free port; or another one that streams as it does, with this path."""
+    api = MessagesApi(path=path)
     server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
     async with server:
         api.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -23,6 +23,10 @@ def clock() -> Clock:
     return Clock()
 
 
+async def abandoned_body(stream: Stream, tail: int) -> bytes:
+    return ERROR.encode()
+
+
 @pytest.fixture
 def spy(clock: Clock) -> SpyTransport:
     async def open_engine() -> SqliteEngine:
@@ -41,7 +45,7 @@ def claimer(
     mode: ModeName, clock: Clock, *, session_lease_ms: int | None = None, lease_duration_ms: int = 5000
 ) -> Claimer:
     settings = ChatSettings.of(mode=mode, session_lease_ms=session_lease_ms, lease_duration_ms=lease_duration_ms)
-    return Claimer(settings, Surroundings(now_ms=clock.now_ms), ERROR.encode)
+    return Claimer(settings, Surroundings(now_ms=clock.now_ms), abandoned_body)
 
 
 MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")

@@ -277,6 +277,7 @@ async def test_an_on_error_that_fails_itself_leaks_nothing(new_chat: NewChat, er
     await chat.aclose()
 
 
+@pytest.mark.parametrize("adapter", REPORTED_ERRORS)
 async def test_error_chunks_of_a_source_go_through_on_error(adapter: str, new_chat: NewChat, error_body: str) -> None:
     chat = await new_chat(on_error=lambda failure: "Sorry.")
     source = [START, REPORTED_ERRORS[adapter]]
@@ -289,10 +290,15 @@ class Unstorable:
     """Nothing that JSON knows."""
 
 
-@pytest.mark.parametrize("bad", [text("x" * 1_100_000), {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}])
+@pytest.mark.parametrize(
+    "bad", [text("x" * 1_100_000), ["no", "object"], {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}]
+)
 async def test_a_chunk_that_cannot_be_stored_ends_the_generation_with_an_error(
-    chat: Chat, basin: Basin, bad: object, error_body: str
+    chat: Chat, adapter: str, basin: Basin, bad: object, error_body: str
 ) -> None:
+    if adapter == "events" and bad == {"no": "type"}:
+        pytest.skip("any object is an event")
+
     async def source() -> AsyncIterator[object]:
         yield START
         yield bad

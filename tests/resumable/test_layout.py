@@ -39,6 +39,11 @@ SCRIPTS: Final[dict[str, tuple[list[Event], list[Event], list[Event]]]] = {
         [user_message("again"), *text_turn("Hal", message_id="msg_3")[:3]],
         [user_message("and now?"), *text_turn("A qua", message_id="msg_4")[:3]],
     ),
+    "events": (
+        [{"type": "said", "text": "Grüße\u2028„acht“ 🕣"}, {"no": "type", "of": [None, 1.5, {}]}],
+        [{"type": "begun"}],
+        [{"type": "begun"}, {"type": "said", "text": ""}],
+    ),
     "aisdk": (
         [START, TEXT_START, text("Half "), text("past\u2028„acht“ 🕣"), *ANSWER[-2:]],
         [{"type": "start", "messageId": "m2"}, TEXT_START, text("Hal")],

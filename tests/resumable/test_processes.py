@@ -1,6 +1,7 @@
 """Several processes on one directory: one wins, and nobody waits for the dead."""
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -123,6 +124,9 @@ async def test_readers_of_a_killed_process_get_an_error_and_an_end_within_the_le
     elif adapter == "tanstack_ai":
         (message,) = history["messages"]
         assert message["parts"] == [{"type": "text", "content": "Hel"}]
+    elif adapter == "events":
+        told = [json.loads(error_body)]
+        assert [each["event"] for each in history["events"]] == [*BEGINNINGS["events"], *told, *ANSWER]
     else:
         (turn,) = history["turns"]
         assert turn["partial"]["content"] == [{"type": "text", "text": "Hel"}]

@@ -1,7 +1,8 @@
 """AI answers on durable streams: they survive a refresh, a crash, or a change of tab.
 
 `create_resumable_stream_context` is for any text, `perdure.resumable.aisdk` for chats of the Vercel AI SDK,
-`perdure.resumable.anthropic` for those of the Anthropic Messages API, `perdure.resumable.tanstack_ai` for TanStack AI.
+`perdure.resumable.anthropic` for those of the Anthropic Messages API, `perdure.resumable.tanstack_ai` for TanStack AI,
+`perdure.resumable.openai` for the Responses API of OpenAI, and `perdure.resumable.events` for any other JSON events.
 What an adapter's chat object does is in `chat`, what text streams do in `context`; the order of the layers below is
 `tokens`, `tail_search`, `claim`, `lease`, then `writer` and `generation` for writing, `replay` and `following` for
 reading, `stop`, `watch`, and `responses` for what goes back to the web framework. `kept_histories` keeps what adapters

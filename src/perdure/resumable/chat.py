@@ -203,7 +203,8 @@ class ResumableChat:
         if self._runs.get(run.name) is run:
             del self._runs[run.name]
 
-    def _abandoned_body(self) -> bytes | None:
+    async def _abandoned_body(self, stream: Stream, tail: int) -> bytes | None:
+        """The error record for the generation at the end of `stream`, whose writer is gone."""
         return self._adapter.error_body(safe_error_text(self._on_error, GenerationAbandoned()))
 
     # --- reading --------------------------------------------------------------------------------------------------

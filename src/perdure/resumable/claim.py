@@ -91,9 +91,7 @@ def takeover_guard(held_token: str, last: SequencedRecord, now_ms: int) -> Guard
 class Claimer:
     """Claims streams in one mode. `abandoned_body` is the error record for a generation that is taken over."""
 
-    def __init__(
-        self, settings: ChatSettings, surroundings: Surroundings, abandoned_body: Callable[[], bytes | None]
-    ) -> None:
+    def __init__(self, settings: ChatSettings, surroundings: Surroundings, abandoned_body: lease.AbandonedBody) -> None:
         self._settings = settings
         self._surroundings = surroundings
         self._abandoned_body = abandoned_body
@@ -139,7 +137,7 @@ class Claimer:
         if guard is None:
             raise StreamInUse(f"a generation is active on {stream.name!r}")
         ended = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
-        body = self._abandoned_body()
+        body = await self._abandoned_body(stream, end.last.seq_num + 1)
         told = [] if body is None else [AppendRecord(body)]
         return await self._append_fence(stream, guard, [*told, AppendRecord.fence(ended)])
 

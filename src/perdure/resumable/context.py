@@ -40,7 +40,7 @@ from .following import BodyPlan, EndAt, FollowingBody
 from .generation import Generation, GenerationInterrupted, Interruption, Plan
 from .lease import LeaseWarden
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
-from .plain_text import PlainText, as_it_is, log_outcome
+from .plain_text import PlainText, as_it_is, log_outcome, no_record
 from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .tail_search import read_end, search_back
@@ -91,7 +91,7 @@ class ResumableStreamContext:
         self._surroundings = surroundings or Surroundings()
         self._settings = settings()
         self._timing = WriterTiming(self._settings)
-        self._warden = LeaseWarden(self._surroundings, lambda: None, lease_ms)
+        self._warden = LeaseWarden(self._surroundings, no_record, lease_ms)
         self._stores: dict[Place, ChatStore] = {}
         self._runs: dict[tuple[str, str], Generation] = {}
         self._tasks = OwnedTasks()

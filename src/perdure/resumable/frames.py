@@ -37,6 +37,18 @@ def type_named(seq_num: int, body: bytes) -> bytes:
     return b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(errors="replace"), body, seq_num + 1)
 
 
+def keyed(seq_num: int, key: str | None, body: bytes) -> bytes:
+    """A frame with its id first, and an event name if there is one that can be sent."""
+    if not key or "\n" in key or "\r" in key:
+        return id_first(seq_num, body)
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq_num + 1, key.encode(errors="replace"), body)
+
+
+def keyed_by_type(seq_num: int, body: bytes) -> bytes:
+    """A frame with its id first, whose event name is the object's `type`."""
+    return keyed(seq_num, _type_of(body), body)
+
+
 class _Typed(Struct, gc=False):
     type: str
 

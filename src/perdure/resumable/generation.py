@@ -75,12 +75,16 @@ class ChunkSource(Protocol):
 
 
 class Plan(Struct, frozen=True):
-    """What one generation writes: `prologue`, each chunk of `source` as `transform` says, and a token of the end."""
+    """What one generation writes: `prologue`, each chunk of `source` as `transform` says, and a token of the end.
+
+    `error_body` gives the record that tells of a failure, where what was generated makes a difference to it.
+    """
 
     source: ChunkSource
     prologue: Sequence[bytes] = ()
     transform: Transform | None = None
     terminal_token: Callable[[tokens.FenceKind, RandomBytes], str] = tokens.terminal_token
+    error_body: Callable[[str], bytes | None] | None = None
 
 
 class Generation:
@@ -341,7 +345,8 @@ class Generation:
         return fold.records()
 
     def _error_bodies(self, failure: BaseException) -> list[bytes]:
-        body = self._adapter.error_body(safe_error_text(self._on_error, failure))
+        error_body = self._plan.error_body or self._adapter.error_body
+        body = error_body(safe_error_text(self._on_error, failure))
         return [] if body is None else [body]
 
     def _was_stopped_elsewhere(self) -> bool:

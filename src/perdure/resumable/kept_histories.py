@@ -97,12 +97,13 @@ class KeptHistories(Generic[FoldT]):
                 break
             if not batch.records:
                 break
+            records = batch.records
             if last is not None:  # the first page begins with the record that the kept fold ended with
-                if _place(batch.records[0]) != last:
+                if _place(records[0]) != last:
                     self.forget(stream.name)
                     return await self.fold(stream)
-                last = None
-            for record in batch.records:
+                records, last = records[1:], None
+            for record in records:
                 fold.feed((record,))
                 if fold.is_settled:
                     settled = _place(record)

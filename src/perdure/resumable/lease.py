@@ -8,7 +8,8 @@ the holder's token and by the tail, so it loses against a writer that lives and 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..errors import AppendConditionFailed, PerdureError
 from ..model.records import AppendRecord
@@ -17,8 +18,6 @@ from .settings import DEFAULT_SESSION_LEASE_MS, Surroundings
 from .tail_search import StreamHead, find_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..client import Stream
 
 logger: Final = logging.getLogger("perdure.resumable")
@@ -52,13 +51,17 @@ def silence_ms(lease_ms: int, jitter: float) -> float:
     return lease_ms * (1 + JITTER_SHARE * jitter)
 
 
+AbandonedBody: TypeAlias = Callable[["Stream", int], Awaitable[bytes | None]]
+"""Gives the error record for the abandoned generation at the end of a stream, which has this tail; None for none."""
+
+
 class LeaseWarden:
     """Ends the abandoned generations of one process: one attempt at a time for each stream."""
 
     def __init__(
         self,
         surroundings: Surroundings,
-        abandoned_body: Callable[[], bytes | None],
+        abandoned_body: AbandonedBody,
         session_lease_ms: int | None,
     ) -> None:
         self._surroundings = surroundings
@@ -102,7 +105,7 @@ class LeaseWarden:
     async def _end(self, stream: Stream, head: StreamHead) -> None:
         assert head.held_token is not None
         fence = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
-        body = self._abandoned_body()
+        body = await self._abandoned_body(stream, head.next_seq_num)
         told = [] if body is None else [AppendRecord(body)]
         try:
             await stream.append(

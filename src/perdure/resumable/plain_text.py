@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from ..client import Stream
 from ..errors import AppendConditionFailed
 from .adapter import ClosingFold, View
 from .stop import FixedClosing
@@ -34,6 +35,10 @@ class PlainText:
 def as_it_is(seq_num: int, body: bytes) -> bytes:
     """The body of a record."""
     return body
+
+
+async def no_record(stream: Stream, tail: int) -> None:
+    """The fence tells that a stream was abandoned."""
 
 
 def log_outcome(name: str, task: asyncio.Future[None], source_failure: Exception | None) -> None:
