@@ -34,7 +34,7 @@ asyncio.run(main())
 
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[DemoServer]:
-    async with DemoServer(tmp_path / "data", tokens_per_second=80) as server:
+    async with DemoServer(tmp_path / "data", tokens_per_second=60) as server:
         yield server
 
 

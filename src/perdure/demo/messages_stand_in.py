@@ -144,7 +144,7 @@ def _row(result: str) -> dict[str, object] | None:
 def _before(call: tuple[str, dict[str, object]], results: list[str]) -> str:
     name, given = call
     if name == CALCULATE:
-        return f"{'Now' if results else 'Let me work out'} the sum, `{given['expression']}`."
+        return f"{'Now' if results else 'First'} I work out `{given['expression']}`."
     return f"{'Then' if results else 'First'} I look up {given['name']}."
 
 
@@ -158,7 +158,7 @@ def _answer(asked: str, words: set[str], turn: int, results: list[str], choose: 
         parts[-1] += "".join(
             "\n| {name} | {city} | {founded} | {employees} | €{revenue_million_eur}m |".format(**row) for row in rows
         )
-    parts += [f"The sum comes to **{result}**." for result in results if _row(result) is None]
+    parts += [f"That comes to **{result}**." for result in results if _row(result) is None]
     return "\n\n".join(parts)
 
 

@@ -26,6 +26,7 @@ const composer = new Composer({ key: `anthropic-draft-${chatId}`, onSend: send, 
 const follow = followEnd();
 let transcript;
 let submitted = false;
+let taken = false;
 let quiet;
 let rendering;
 
@@ -104,6 +105,8 @@ function show() {
 
 /** Not every end is an event: a stop between two messages of a tool loop writes none. */
 async function checkActive() {
+  // A question that was taken comes back at once, unless this page reads a log that was deleted in another tab.
+  if (submitted && taken) return location.reload();
   const active = await isActive().catch(() => true);
   if (!active) {
     transcript.busy = false;
@@ -125,10 +128,12 @@ async function isActive() {
 async function send(text) {
   if (!transcript || transcript.busy || submitted) return;
   submitted = true;
+  taken = false;
   composer.notice();
   show();
   const refused = await refusal(text);
-  if (refused === undefined) return;
+  taken = refused === undefined;
+  if (taken) return;
   submitted = false;
   composer.giveBack(text, refused);
   show();

@@ -18,6 +18,8 @@ export class Connection {
 
   constructor(onChange) {
     this.#onChange = onChange;
+    addEventListener("offline", () => this.report(false));
+    addEventListener("online", () => this.fetch("/health").catch(() => {}));
   }
 
   fetch = async (input, init) => {
