@@ -352,9 +352,15 @@ class TransportError(PerdureError):
 
 
 class ProtocolViolation(PerdureError):
-    """The peer broke the wire format; the connection cannot be used further."""
+    """The peer broke the wire format; the connection cannot be used further.
+
+    It tells nothing of what a call has done: an answer that cannot be read may have been that of success.
+    """
 
     code = "bad_frame"
+
+    def _changed_nothing(self) -> bool:
+        return False
 
 
 class FrameTooLarge(ProtocolViolation):
@@ -377,4 +383,11 @@ class UsageError(PerdureError):
 
 
 class SessionClosed(UsageError):
-    """The object was used after it was closed."""
+    """The object was used after it was closed, or was closed before the answer came: `has_no_side_effects` tells."""
+
+    def __init__(self, message: str, *, may_have_applied: bool = False) -> None:
+        super().__init__(message)
+        self.may_have_applied: bool = may_have_applied
+
+    def _changed_nothing(self) -> bool:
+        return not self.may_have_applied

@@ -353,10 +353,11 @@ class TestClosing:
         with pytest.raises(ZeroDivisionError):
             await use()
         assert peer.closed == 1
-        with pytest.raises(SessionClosed, match="abandoned"):
+        with pytest.raises(SessionClosed, match="abandoned") as in_flight:
             await ticket
-        with pytest.raises(SessionClosed):
+        with pytest.raises(SessionClosed) as refused:
             await post(session, "b")
+        assert [caught.value.has_no_side_effects for caught in (in_flight, refused)] == [False, True]
         await session.aclose()
 
     async def test_cancelling_the_block_does_not_wait(self, peer: ScriptedAppends) -> None:

@@ -212,8 +212,9 @@ class TestAcks:
         waiting = asyncio.ensure_future(anext(acks))
         await settle()
         await session.abandon()
-        with pytest.raises(SessionClosed, match="may be applied"):
+        with pytest.raises(SessionClosed, match="may be applied") as caught:
             await waiting
+        assert not caught.value.has_no_side_effects
         assert [ack async for ack in acks] == []
 
     async def test_a_session_that_cannot_start(self) -> None:

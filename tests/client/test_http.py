@@ -34,7 +34,7 @@ from perdure import (
 from perdure.client.endpoints import Endpoints
 from perdure.client.retries import RetryPolicy
 from perdure.client.settings import ForcedTransport
-from perdure.errors import AuthenticationFailed
+from perdure.errors import AuthenticationFailed, ProtocolViolation
 from perdure.model.configs import Cipher
 from perdure.server.self_signed import make_certificate
 from perdure.server.serving import TlsFiles
@@ -183,6 +183,21 @@ class TestErrors:
                 PerdureError, match="HTTP/1.x; if .* force_transport" if forced == "s2s" else "status 400"
             ):
                 await s2.basins.get_config(BASIN)
+
+    @pytest.mark.parametrize("answer", [b"204 Empty\r\n\r\n", b"200 OK\r\ncontent-length: 5\r\n\r\n<html"])
+    async def test_an_answer_that_acknowledges_nothing_is_no_success_and_no_promise(self, answer: bytes) -> None:
+        """Whoever gave it, the append may have been passed on."""
+
+        class Agreeing(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                assert isinstance(transport, asyncio.Transport)
+                transport.write(b"HTTP/1.1 " + answer)
+                transport.close()
+
+        async with strangers(Agreeing) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
+            with pytest.raises(ProtocolViolation) as caught:
+                await s2.basin(BASIN).stream("s").append([AppendRecord("x")])
+        assert not caught.value.has_no_side_effects
 
     @pytest.mark.parametrize(
         ("fields", "expected_ms"),

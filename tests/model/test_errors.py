@@ -59,6 +59,7 @@ def test_the_promises_of_an_error(
         errors.BadRequest("x", "bad_proto"),
         errors.RateLimited("x", 5),
         errors.TransportError("x", may_have_applied=True),
+        errors.SessionClosed("x", may_have_applied=True),
         errors.FrameTooLarge(5, 4),
         errors.TruncatedFrame(3),
         errors.UnknownFailure("x", status=502, code="y"),

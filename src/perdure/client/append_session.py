@@ -48,7 +48,9 @@ class AppendTicket:
         if not future.done():
             yield from settled(future)
         if future.cancelled():
-            raise SessionClosed("the session was abandoned before this batch was acknowledged; it may be applied")
+            raise SessionClosed(
+                "the session was abandoned before this batch was acknowledged; it may be applied", may_have_applied=True
+            )
         return future.result()
 
 
@@ -342,7 +344,10 @@ class _Acks:
             del futures[0]
             if future.cancelled():
                 futures.clear()
-                raise SessionClosed("the session was abandoned before this batch was acknowledged; it may be applied")
+                raise SessionClosed(
+                    "the session was abandoned before this batch was acknowledged; it may be applied",
+                    may_have_applied=True,
+                )
             if future.exception() is not None:
                 futures.clear()  # all that is behind it failed by the same error
             return future.result()

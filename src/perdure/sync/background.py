@@ -253,7 +253,9 @@ class BackgroundLoop:
                 raise outcome
             if timed_out:
                 raise TimeoutError("the call was not back in the time that `timeout` gives; it was cancelled")
-            raise SessionClosed("this client was closed during the call; what it asked for may be done or not")
+            raise SessionClosed(
+                "this client was closed during the call; what it asked for may be done or not", may_have_applied=True
+            )
         finally:
             del outcome, call  # the exception's traceback holds this frame, which must not hold the exception
 

@@ -48,7 +48,9 @@ class Face(Generic[AsyncT]):
         if not self._loop.is_over:
             return self._loop.call(make)
         if not done():
-            raise SessionClosed("the client was closed before this was acknowledged; it may be applied")
+            raise SessionClosed(
+                "the client was closed before this was acknowledged; it may be applied", may_have_applied=True
+            )
         answered = make().__await__()
         try:
             next(answered)

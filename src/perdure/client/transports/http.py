@@ -23,7 +23,7 @@ from ...wire.sse import SseEvent
 from ..retries import applied_tail
 from ..settings import HttpSettings
 from ..transport import AppendChannel, ReadChannel
-from .http_append import HttpAppendChannel
+from .http_append import HttpAppendChannel, check_ack
 from .http_read import HttpReadChannel
 from .http_requests import Answer, Call, Requests, field
 from .one_at_a_time import OneAtATimeAppends
@@ -184,7 +184,9 @@ class HttpTransport:
             is_append=True,
             applied_tail=tail,
         )
-        return _read(await self._requests.ask(call), protobuf.decode_append_ack)
+        ack = _read(await self._requests.ask(call), protobuf.decode_append_ack)
+        check_ack(ack, len(batch.records))  # an empty answer, say, can be read: as an acknowledgement of nothing
+        return ack
 
     async def read(
         self,

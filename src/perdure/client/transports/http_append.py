@@ -27,7 +27,7 @@ from ..retries import applied_tail, leaves_doubt
 from .http_requests import Call, Requests
 
 
-def check_ack(ack: AppendAck, records: int, last_end: int) -> None:
+def check_ack(ack: AppendAck, records: int, last_end: int = 0) -> None:
     """Whether an acknowledgement can be that of a batch of so many records, behind the one that ended at `last_end`.
 
     Raises `ProtocolViolation` (store API, section 10.5).
