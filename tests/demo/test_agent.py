@@ -106,6 +106,16 @@ def without_chance(events: list[tuple[str | None, Any]]) -> list[tuple[str | Non
     return [(kind, {name: event[name] for name in kept if name in event}) for kind, event in events]
 
 
+async def test_a_stream_without_a_task_is_no_run_to_go_on_with(s2: S2) -> None:
+    stream = s2.basin(BASIN).stream(f"{RUN_PREFIX}cccccccc")
+    assert (await stream.check_tail()).seq_num == 0  # now it is there
+    runs = runs_on(s2)
+    await runs.take_up_unfinished()
+    assert await runs.listed() == []
+    await runs.aclose()
+    assert (await stream.check_tail()).seq_num == 0
+
+
 async def test_two_that_take_up_a_run_at_once_make_each_step_once(s2: S2) -> None:
     stream = s2.basin(BASIN).stream(f"{RUN_PREFIX}bbbbbbbb")
     await stream.append([record_of("run_start", {"prompt": TASK, "timestamp": 1})])

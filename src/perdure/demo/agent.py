@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from perdure import S2, AppendConditionFailed, ReadSession, SeqNum, SequencedRecord, Stream, TailOffset
+from perdure import S2, AppendConditionFailed, ReadSession, ReadUnwritten, SeqNum, SequencedRecord, Stream, TailOffset
 from perdure.resumable.anthropic import create_accumulator
 
 from .agent_log import Run, Step, record_of, run_of, type_of
@@ -52,16 +52,18 @@ class AgentRuns:
         """Go on with the runs that a process has left unfinished."""
         async for info in self._basin.streams.list_all(prefix=RUN_PREFIX):
             stream = self._basin.stream(info.name)
-            if not await _is_over(stream):
-                self._take_up(info.name, run_of(await _records(stream)))
+            if not await _is_over(stream) and (run := run_of(await _records(stream))).said:
+                self._take_up(info.name, run)
 
     async def listed(self) -> list[dict[str, object]]:
         """The newest runs, the latest first."""
         for name in [info.name async for info in self._basin.streams.list_all(prefix=RUN_PREFIX)]:
             if name not in self._starts:
-                first = await self._basin.stream(name).read(SeqNum(0), count=1, clamp=True)
-                if first.records:
-                    self._starts[name] = json.loads(first.records[0].body)
+                try:
+                    first = await self._basin.stream(name).read(SeqNum(0), count=1)
+                except ReadUnwritten:
+                    continue  # its first record is on the way
+                self._starts[name] = json.loads(first.records[0].body)
         newest = sorted(self._starts.items(), key=lambda item: -item[1]["timestamp"])[:LISTED_RUNS]
         return [
             {
@@ -151,14 +153,21 @@ async def _next_step(model: MessagesModel, run: Run) -> Step:
 
 
 async def _is_over(stream: Stream) -> bool:
-    last = await stream.read(TailOffset(1), count=1, clamp=True)
+    """Whether the last record of a log ends its run."""
+    try:
+        last = await stream.read(TailOffset(1), count=1, clamp=True)
+    except ReadUnwritten:
+        return False  # there is none
     return any(type_of(record) == "run_end" for record in last.records)
 
 
 async def _records(stream: Stream) -> list[SequencedRecord]:
     """The records of a log that are there now."""
-    async with stream.read_session(SeqNum(0), clamp=True, wait=0) as session:
-        return [record async for record in session]
+    try:
+        async with stream.read_session(SeqNum(0), clamp=True, wait=0) as session:
+            return [record async for record in session]
+    except ReadUnwritten:
+        return []
 
 
 _COMMENT: Final = b": perdure\n\n"
