@@ -331,6 +331,43 @@ async def test_closing_is_prompt_while_a_read_waits(context: ResumableStreamCont
     assert spy.open_reads == 0
 
 
+async def test_a_wait_that_is_cancelled_loses_nothing(context: ResumableStreamContext) -> None:
+    source = Words("a")
+    started, joined = await context.resumable_stream("a", source), await context.resume_stream("a")
+    for reader in (started, joined):
+        assert reader is not None
+        assert await until_text(reader, "a") == "a"
+        waiting = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    source.give("b")
+    source.end()
+    assert await texts_of([started, joined]) == {"b"}
+
+
+async def test_a_start_may_be_cancelled_at_any_turn_of_the_loop(context: ResumableStreamContext) -> None:
+    turns = 0
+    while True:
+        name, source = f"s{turns}", ended("x", "y")
+        starting = asyncio.ensure_future(context.resumable_stream(name, source))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_done = starting.done()
+        starting.cancel()
+        await asyncio.wait((starting,))
+        await context.drain()
+        # Either it was never asked for, or all of it is stored.
+        assert await context.has_existing_stream(name) in ((None,) if not source.calls else ("DONE",))
+        if source.calls:
+            assert await text_of(await context.resume_stream(name)) == "xy"
+        if was_done:
+            break
+        turns += 1
+    assert turns > 1
+
+
 @pytest.mark.parametrize("failure", [SeqNumMismatch(7), FencingTokenMismatch("end-abcde"), Unavailable("no")])
 async def test_what_becomes_of_storing_is_nobodys_failure(
     context: ResumableStreamContext, spy: SpyTransport, caplog: pytest.LogCaptureFixture, failure: Exception

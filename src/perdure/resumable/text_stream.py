@@ -9,6 +9,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Final, Protocol
 
+from ..client.waiting import Settled
 from .following import FollowingBody
 from .tee import Branch
 from .text_bodies import SkippingDecoder
@@ -112,17 +113,31 @@ class StoredText:
     def __init__(self, body: FollowingBody, decoder: SkippingDecoder) -> None:
         self._body = body
         self._decoder: SkippingDecoder | None = decoder
+        self._step: asyncio.Task[bytes | None] | None = None
 
     async def next_text(self) -> str | None:
         """The next records' text. Raises what reading raises."""
         if self._decoder is None:
             return None
-        try:
-            return self._decoder.feed(await anext(self._body))
-        except StopAsyncIteration:
-            rest, self._decoder = self._decoder.finish(), None
-            return rest
+        # In a task of its own: a body ends with the wait that is cancelled, and who waits with a time-out comes again.
+        step = self._step = self._step or asyncio.get_running_loop().create_task(self._next_bytes())
+        await Settled(step)
+        self._step = None
+        body = None if step.cancelled() else step.result()
+        if body is not None:
+            return self._decoder.feed(body)
+        rest, self._decoder = self._decoder.finish(), None
+        return rest
+
+    async def _next_bytes(self) -> bytes | None:
+        return await anext(self._body, None)
 
     async def aclose(self) -> None:
         """Close the read session."""
+        step, self._step = self._step, None
+        if step is not None:
+            step.cancel()
+            await asyncio.wait((step,))
+            if not step.cancelled():
+                step.exception()  # of a read that nobody waits for any more
         await self._body.aclose()
