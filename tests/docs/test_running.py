@@ -1,0 +1,204 @@
+"""The code of the manual, run as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.browser import open_chromium
+from tests.doc_pages import application, block, free_port, run_javascript, run_python, started, when_up
+from tests.resumable.anthropic_scripts import text_turn
+from tests.resumable.messages_api import MessagesApi, messages_api
+from tests.serve_command import ServeCommand
+
+ANSWER: Final = "Words from your model"
+
+
+def question(text: str = "hi", **more: object) -> dict[str, object]:
+    """What `DefaultChatTransport` posts."""
+    return {"messages": [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": text}]}], **more}
+
+
+def said(body: str) -> str:
+    """The text in a body of the AI SDK."""
+    return "".join(re.findall(r'"delta":"([^"]*)"', body))
+
+
+# --- ai-sdk ---------------------------------------------------------------------------------------------------------
+
+
+async def test_ai_sdk(tmp_path: Path) -> None:
+    async with application(block("ai-sdk", "create_resumable_chat"), tmp_path) as http:
+        answer = await http.post("/api/chat", json=question(id="c1", trigger="submit-message"))
+        assert (answer.status_code, said(answer.text)) == (200, ANSWER)
+        assert (await http.get("/api/chat/c1/stream")).status_code == 204
+        assert (await http.post("/api/chat/c1/stop")).status_code == 204
+        page = block("ai-sdk", "useResumableChat") + "console.log(JSON.stringify(await loadMessages('c1')));"
+        (messages,) = await run_javascript(page, str(http.base_url).rstrip("/"))
+        assert [message["role"] for message in json.loads(messages)] == ["user", "assistant"]
+
+
+async def test_clients_an_open_tab_keeps_in_step(tmp_path: Path) -> None:
+    tabs = """
+        const mine = openChat("c1", []), other = openChat("c1", []);
+        await other.chat.sendMessage({ text: "hi" });
+        while (mine.chat.messages.length < 2 || mine.chat.status !== "ready") {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        console.log(mine.chat.messages[1].parts.map((part) => part.text ?? "").join(""));
+        mine.close();
+        other.close();
+    """
+    async with application(block("ai-sdk", "create_resumable_chat"), tmp_path) as http:
+        shown = await run_javascript(block("clients", "watchChat") + tabs, str(http.base_url).rstrip("/"))
+    assert shown == [ANSWER]
+
+
+# --- anthropic and clients ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def anthropic_chat(directory: Path) -> AsyncIterator[tuple[MessagesApi, httpx.AsyncClient]]:
+    """The server of the page, which asks a Messages API of this machine."""
+    async with messages_api() as api:
+        files = {"page.html": block("anthropic", "<!doctype html>")}
+        variables = {"ANTHROPIC_BASE_URL": api.url, "ANTHROPIC_API_KEY": "test"}
+        async with application(block("anthropic", "AsyncAnthropic"), directory, files=files, **variables) as http:
+            yield api, http
+
+
+def at(http: httpx.AsyncClient, code: str) -> str:
+    """`code` with the address of the server in place of the one in the page."""
+    return code.replace("http://127.0.0.1:8000", str(http.base_url).rstrip("/"))
+
+
+async def test_anthropic_and_its_clients(tmp_path: Path) -> None:
+    async with anthropic_chat(tmp_path) as (api, http):
+        for words in ("Good ", "day"), ("And ", "again"):
+            api.answer(*text_turn(*words))
+        first = await run_python(at(http, block("anthropic", "messages_from_events")), tmp_path)
+        assert first == ["0 turns so far", "[{'text': 'Good day', 'type': 'text'}]"]
+        assert (await http.delete("/api/chat/c1")).status_code == 204
+        second = await run_python(at(http, block("clients", "create_chat_client")), tmp_path)
+        assert second == ["earlier: Hello", "And again"]
+        assert [message["role"] for message in api.requests[-1]["messages"]] == ["user", "assistant", "user"]
+        events = await run_javascript(block("clients", "/perdure/events.js"), str(http.base_url).rstrip("/"))
+        assert events.count("user_message") == events.count("message_stop") == 2
+
+
+@pytest.mark.browser
+async def test_anthropic_page(tmp_path: Path) -> None:
+    async with anthropic_chat(tmp_path) as (api, http), open_chromium() as chromium, asyncio.timeout(50):
+        api.answer(*text_turn("Good ", "day"))
+        tabs = [await chromium.new_page(), await chromium.new_page()]
+        for tab in tabs:
+            await tab.goto(str(http.base_url))
+        await tabs[0].fill("input", "Hello")
+        await tabs[0].press("input", "Enter")
+        for tab in tabs:
+            await tab.locator(".assistant", has_text="Good day").wait_for()
+        assert await tabs[0].locator("p").all_inner_texts() == ["Hello", "Good day"]
+        assert await tabs[0].locator("input").input_value() == ""
+        await tabs[1].reload()
+        await tabs[1].locator(".assistant", has_text="Good day").wait_for()
+        assert await tabs[1].locator("p").all_inner_texts() == ["Hello", "Good day"]
+
+
+# --- generic-streams ------------------------------------------------------------------------------------------------
+
+
+async def test_generic_streams(tmp_path: Path) -> None:
+    async with application(block("generic-streams", "create_resumable_stream_context"), tmp_path) as http:
+        assert (await http.get("/texts/t1")).status_code == 404
+        assert (await http.post("/texts/t1")).text == ANSWER
+        assert (await http.get("/texts/t1/all")).text == ANSWER  # ends once all of it is stored
+        assert (await http.get("/texts/t1")).status_code == 422
+        assert (await http.post("/texts/t1")).status_code == 422
+        whole = await run_python(block("clients", "replay_text"), tmp_path, str(http.base_url.join("/texts/t1/all")))
+        assert whole == [ANSWER]
+        assert (await http.delete("/texts/t1")).status_code == 204
+
+
+# --- frameworks -----------------------------------------------------------------------------------------------------
+
+FRAMEWORKS: Final = {
+    "starlette": (block("frameworks", "from starlette.requests"), "asgi"),
+    "litestar": (block("frameworks", "from litestar"), "asgi"),
+    "django": (block("frameworks", "import django"), "asgi"),
+    "flask": (block("frameworks", "from flask"), "wsgi"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+async def test_frameworks(name: str, tmp_path: Path) -> None:
+    code, interface = FRAMEWORKS[name]
+    async with application(code, tmp_path, interface=interface) as http:
+        answer = await http.post("/api/chat", json=question(id="c1"))
+        assert (answer.status_code, said(answer.text)) == (200, ANSWER)
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        assert (await http.get("/api/chat/c1/stream")).status_code == 204
+
+
+# --- operating-chats ------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def operated(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """The program of the page as one process over `directory`."""
+    port = free_port()
+    variables = {"PORT": str(port), "CHATS": str(directory / "data")}
+    code = block("operating-chats", "SECONDS_TO_FINISH")
+    async with started(sys.executable, "-c", code, directory=directory, **variables) as server:
+        url, user = f"http://127.0.0.1:{port}", {"x-user": "ann"}
+        async with httpx.AsyncClient(base_url=url, headers=user, timeout=30) as http:
+            await when_up(lambda: http.get("/"), server)
+            yield server, http
+
+
+async def events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
+    async for line in lines:
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+async def test_operating_chats(tmp_path: Path) -> None:
+    """A turn that one process writes is stopped by another; one that runs at the end of its process is finished."""
+    async with operated(tmp_path) as (first, mine), operated(tmp_path) as (_, other), asyncio.timeout(50):
+        async with mine.stream("POST", "/api/chat/c1", json=question()) as answer:
+            shown = events(answer.aiter_lines())
+            while (await anext(shown))["type"] != "text-delta":
+                pass
+            assert (await other.get("/api/chat/c1/stream", headers={"x-user": "bob"})).status_code == 204
+            assert (await other.post("/api/chat/c1/stop")).status_code == 202
+            assert [chunk["type"] async for chunk in shown][-1] == "abort"
+        assert (await mine.get("/api/chat/c1/history", headers={"x-user": ""})).status_code == 401
+
+        async with mine.stream("GET", "/api/chat/c2/watch") as watching:
+            seen = events(watching.aiter_lines())
+            assert (await anext(seen))["event"] == "state"
+            async with mine.stream("POST", "/api/chat/c2", json=question()) as answer:
+                shown = events(answer.aiter_lines())
+                await anext(shown)
+                first.send_signal(signal.SIGTERM)
+                assert [chunk["type"] async for chunk in shown][-1] == "finish"
+            assert [event["event"] async for event in seen] == ["start", "end"]
+        assert await first.wait() == 0
+        history = (await other.get("/api/chat/c2/history")).json()
+        assert [message["role"] for message in history["messages"]] == ["user", "assistant"]
+
+
+async def test_operating_chats_on_a_server(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data") as server:
+        code = block("operating-chats", "access_token=os.environ").replace("http://127.0.0.1:3458", server.url)
+        assert await run_python(code, tmp_path) == ["{'messages': [], 'nextSeqNum': 0, 'active': False}"]
