@@ -208,7 +208,7 @@ class FollowingBody:
                     raise
             else:
                 if batch is None:
-                    if isinstance(session, Tap):
+                    if isinstance(session, Tap) and not self._ended:
                         # Dry: the store has what comes next.
                         session = await self._open()
                         if session is not None:
