@@ -103,6 +103,22 @@ class NoStore(asyncio.Protocol):
         transport.close()
 
 
+def always(answer: bytes) -> Callable[[], asyncio.Protocol]:
+    """Somebody who says the same to whatever comes, and hangs up."""
+
+    class Answering(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self._transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            if not self._transport.is_closing():
+                self._transport.write(answer)
+                self._transport.close()
+
+    return Answering
+
+
 @asynccontextmanager
 async def strangers(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[str]:
     """Something that listens and is no store."""
@@ -184,17 +200,22 @@ class TestErrors:
             ):
                 await s2.basins.get_config(BASIN)
 
+    async def test_a_redirection_is_told_and_not_followed(self) -> None:
+        """As of a proxy that has everybody come by https."""
+        fields = b"location: https://store.example/v1\r\nconnection: close\r\ncontent-length: 4\r\n"
+        moved = always(b"HTTP/1.1 301 Moved\r\n" + fields + b"\r\n<h1>")
+        async with strangers(moved) as url, S2(endpoints=url, retries=ONE_ATTEMPT) as s2:
+            for call in (s2.basins.list(), s2.basin(BASIN).stream("s").read_session().__aenter__()):
+                with pytest.raises(PerdureError, match=r"leads to https://store\.example/v1") as caught:
+                    await call
+                assert caught.value.status == 301
+
     @pytest.mark.parametrize("answer", [b"204 Empty\r\n\r\n", b"200 OK\r\ncontent-length: 5\r\n\r\n<html"])
     async def test_an_answer_that_acknowledges_nothing_is_no_success_and_no_promise(self, answer: bytes) -> None:
         """Whoever gave it, the append may have been passed on."""
 
-        class Agreeing(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                assert isinstance(transport, asyncio.Transport)
-                transport.write(b"HTTP/1.1 " + answer)
-                transport.close()
-
-        async with strangers(Agreeing) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
+        agreeing = always(b"HTTP/1.1 " + answer)
+        async with strangers(agreeing) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
             with pytest.raises(ProtocolViolation) as caught:
                 await s2.basin(BASIN).stream("s").append([AppendRecord("x")])
         assert not caught.value.has_no_side_effects
@@ -212,13 +233,8 @@ class TestErrors:
     async def test_when_to_come_back_is_told_with_any_error(self, fields: bytes, expected_ms: int | None) -> None:
         """A proxy that has no server to pass a request on to does not know the codes of the API."""
 
-        class Busy(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                assert isinstance(transport, asyncio.Transport)
-                transport.write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n" + fields + b"\r\n")
-                transport.close()
-
-        async with strangers(Busy) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
+        busy = always(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n" + fields + b"\r\n")
+        async with strangers(busy) as url, S2(endpoints=url, retries=ONE_ATTEMPT, force_transport="fetch") as s2:
             with pytest.raises(PerdureError) as caught:
                 await s2.basins.get_config(BASIN)
         assert (caught.value.status, caught.value.retry_after_ms) == (503, expected_ms)

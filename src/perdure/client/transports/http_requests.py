@@ -11,7 +11,14 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from ..._version import __version__
-from ...errors import BadRequest, PerdureError, ProtocolViolation, ServerDraining, TransportError
+from ...errors import (
+    BadRequest,
+    PerdureError,
+    ProtocolViolation,
+    ServerDraining,
+    TransportError,
+    UnknownRejection,
+)
 from ...wire import headers
 from ...wire.compression import Compression, compress, decompress
 from ...wire.errors_json import decode_error
@@ -336,6 +343,11 @@ def field(fields: Fields, name: bytes) -> bytes | None:
 
 
 def _told(status: int, fields: Fields, body: bytes) -> PerdureError:
+    location = field(fields, headers.LOCATION)
+    if status < 400 and location is not None:
+        # Not followed: it would send the token to whoever is named there, and turn calls into reads.
+        where = location[:200].decode(errors="replace")
+        return UnknownRejection(f"the store is not here; give the endpoint that leads to {where}", status=status)
     return decode_error(status, body, retry_after_ms=_retry_after_ms(fields))
 
 
