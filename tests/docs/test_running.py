@@ -19,6 +19,7 @@ from tests.browser import open_chromium
 from tests.doc_pages import application, block, free_port, run_javascript, run_python, started, when_up
 from tests.resumable.anthropic_scripts import text_turn
 from tests.resumable.messages_api import MessagesApi, messages_api
+from tests.resumable.responses_scripts import text_response
 from tests.serve_command import ServeCommand
 
 ANSWER: Final = "Words from your model"
@@ -127,6 +128,32 @@ async def test_generic_streams(tmp_path: Path) -> None:
         whole = await run_python(block("clients", "replay_text"), tmp_path, str(http.base_url.join("/texts/t1/all")))
         assert whole == [ANSWER]
         assert (await http.delete("/texts/t1")).status_code == 204
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+async def test_events_of_openai(tmp_path: Path) -> None:
+    async with messages_api("/v1/responses") as api:
+        api.answer(*text_response("Good ", "day"))
+        told = {"OPENAI_BASE_URL": f"{api.url}/v1", "OPENAI_API_KEY": "test"}
+        async with application(block("events", "AsyncOpenAI"), tmp_path, **told) as http:
+            answer = (await http.post("/api/chat/c1", json={"text": "Hello"})).text
+            assert said(answer) == "Good day"
+            assert (await http.get("/api/chat/c1/stream")).text == answer
+            assert (await http.delete("/api/chat/c1")).status_code == 204
+            page = (await http.get("/api/chat/c1/history", params={"limit": 2})).json()
+            assert [entry["event"] for entry in page["events"]] == text_response("Good ", "day")[:2]
+            rest = (await http.get("/api/chat/c1/history", params={"start": page["nextSeqNum"]})).json()
+            assert [entry["event"] for entry in rest["events"]] == text_response("Good ", "day")[2:]
+        assert api.requests[0]["input"] == "Hello"
+
+
+async def test_events_of_any_kind(tmp_path: Path) -> None:
+    assert await run_python(block("events", "async def agent"), tmp_path) == [
+        "2 {'kind': 'step', 'text': 'Look it up'}",
+        "3 {'kind': 'result', 'value': 42}",
+    ]
 
 
 # --- frameworks -----------------------------------------------------------------------------------------------------

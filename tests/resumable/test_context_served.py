@@ -9,9 +9,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.responses import Response, StreamingResponse
 
-from perdure.resumable import ResumableStreamContext, create_resumable_stream_context
+from perdure.resumable import (
+    ResumableStreamContext,
+    TextStream,
+    create_resumable_stream_context,
+    text_response,
+)
+from perdure.resumable.client import replay_text
+from perdure.server import serving
 from tests.compat.serving import ROOT_TOKEN, ServedStore, serve
 from tests.resumable.texts import Words, ended, text_of, texts_of, until_text
 from tests.web.test_web_modules import find_node
@@ -146,6 +156,44 @@ async def test_javascript_stops_what_python_writes(
     async with asyncio.timeout(10):
         assert await text_of(joined) == ""
         await source.closed.wait()
+
+
+async def test_an_application_and_its_client(context: ResumableStreamContext, name: str) -> None:
+    """The client for Python goes through connections, and begins anew behind what it has."""
+    app, source, gone = FastAPI(), Words(*WORDS), asyncio.Event()
+
+    @app.post("/{text_id}")
+    async def start(text_id: str) -> Response:
+        return text_response(await context.resumable_stream(text_id, source))
+
+    @app.get("/{text_id}")
+    async def resume(text_id: str) -> Response:
+        text = await context.resume_stream(text_id)
+        if gone.is_set():
+            source.end()
+            return text_response(text)
+        gone.set()
+        assert text is not None
+        return StreamingResponse(broken_off(text))
+
+    listener = serving.listen("127.0.0.1", 0)
+    with listener:
+        async with serving.Serving(app, listener):
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/{name}"
+            async with httpx.AsyncClient() as http, http.stream("POST", url) as response:
+                assert response.status_code == 200
+                await anext(response.aiter_text())  # one piece, and the client is gone
+            async with asyncio.timeout(20):
+                pieces = [piece async for piece in replay_text(url, reconnect_backoff_ms=[0])]
+    assert gone.is_set()
+    assert "".join(pieces) == "".join(WORDS)
+
+
+async def broken_off(text: TextStream) -> AsyncIterator[str]:
+    """The beginning of a text, and then the connection breaks."""
+    async with text:
+        yield await anext(text)
+    raise ConnectionError("the server went down")
 
 
 @asynccontextmanager
