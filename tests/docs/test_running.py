@@ -136,8 +136,8 @@ async def test_generic_streams(tmp_path: Path) -> None:
 async def test_events_of_openai(tmp_path: Path) -> None:
     async with messages_api("/v1/responses") as api:
         api.answer(*text_response("Good ", "day"))
-        told = {"OPENAI_BASE_URL": f"{api.url}/v1", "OPENAI_API_KEY": "test"}
-        async with application(block("events", "AsyncOpenAI"), tmp_path, **told) as http:
+        url, code = f"{api.url}/v1", block("events", "AsyncOpenAI")
+        async with application(code, tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="test") as http:
             answer = (await http.post("/api/chat/c1", json={"text": "Hello"})).text
             assert said(answer) == "Good day"
             assert (await http.get("/api/chat/c1/stream")).text == answer
