@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from perdure.server import serving
@@ -132,3 +133,15 @@ async def test_what_can_only_be_read_is_only_read(modules: httpx.AsyncClient) ->
 
 async def test_a_query_changes_nothing(modules: httpx.AsyncClient) -> None:
     assert (await modules.get("sse.js?v=1")).status_code == 200
+
+
+async def test_a_middleware_that_compresses_changes_no_later_answer() -> None:
+    """Starlette's middlewares write into the list of headers that an application sends."""
+    app = Starlette(routes=[Mount("/perdure", BrowserModules())])
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    async with served(app) as url, httpx.AsyncClient(base_url=url) as http:
+        compressed = await http.get("/perdure/sse.js", headers={"accept-encoding": "gzip"})
+        assert compressed.headers["content-encoding"] == "gzip"
+        plain = await http.get("/perdure/sse.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == compressed.content == (DIRECTORY / "sse.js").read_bytes()

@@ -54,7 +54,8 @@ class BrowserModules:
         """Answer one request, as ASGI asks for it."""
         if scope["type"] == "http":
             status, headers, body = self._answer(scope)
-            await send({"type": "http.response.start", "status": status, "headers": headers})
+            # A copy for each answer: middlewares, such as Starlette's for gzip and CORS, write into it.
+            await send({"type": "http.response.start", "status": status, "headers": list(headers)})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         elif scope["type"] == "lifespan":
             for moment in ("startup", "shutdown"):
