@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.browser import open_chromium
-from tests.doc_pages import application, block, free_port, run_javascript, run_python, started, when_up
+from tests.doc_pages import PAGES, application, block, free_port, run_javascript, run_python, started, when_up
 from tests.resumable.anthropic_scripts import text_turn
 from tests.resumable.messages_api import MessagesApi, messages_api
 from tests.resumable.responses_scripts import text_response
@@ -115,6 +115,45 @@ async def test_anthropic_page(tmp_path: Path) -> None:
         assert await tabs[1].locator("p").all_inner_texts() == ["Hello", "Good day"]
 
 
+# --- openai and events ----------------------------------------------------------------------------------------------
+
+
+async def test_openai(tmp_path: Path) -> None:
+    async with messages_api("/v1/responses") as api:
+        code, url = block("openai", "AsyncOpenAI"), f"{api.url}/v1"
+        async with application(code, tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="test") as http:
+            for _ in range(2):
+                api.answer(*text_response("Good ", "day"))
+                assert (await http.post("/api/chat/c1", json={"text": "Hello"})).status_code == 202
+                await http.get("/api/chat/c1/stream")  # ends with the turn
+            assert (await http.delete("/api/chat/c1")).status_code == 204
+            page = block("openai", "response.output_text.delta").replace("live=1&", "")  # a loop that ends
+            shown = await run_javascript(page, str(http.base_url).rstrip("/"))
+    assert shown == ["user: Hello", "text: Good ", "text: day"] * 2
+    (first, second), completed = api.requests, text_response()[-1]
+    assert first.get("previous_response_id") is None
+    assert second["previous_response_id"] == completed["response"]["id"]
+
+
+async def test_events(tmp_path: Path) -> None:
+    async with application(block("events", "kind_of"), tmp_path) as http:
+        run = await http.post("/api/runs/r1")
+        said_as = re.findall(r"^event: (.*)$", run.text, re.MULTILINE)
+        assert said_as == ["started", "step", "step", "step", "finished"]
+        (told,) = re.findall(r"^id: 2\n.*?^data: .*?$", PAGES["events"].read_text(), re.MULTILINE | re.DOTALL)
+        assert run.text.startswith(told)
+        shown = await run_javascript(block("events", "/perdure/events.js"), str(http.base_url).rstrip("/"))
+        assert shown == [f"earlier {kind}" for kind in said_as]
+        history = (await http.get("/api/runs/r1/history", params={"limit": 2})).json()
+        rest = (await http.get("/api/runs/r1/history", params={"start": history["nextSeqNum"]})).json()
+        assert [event["event"]["kind"] for event in history["events"] + rest["events"]] == said_as
+        async with http.stream("POST", "/api/runs/r2") as running:
+            seen = events(running.aiter_lines())
+            await anext(seen)
+            assert (await http.post("/api/runs/r2/stop")).status_code == 202
+            assert [event["kind"] async for event in seen][-1] == "stopped"
+
+
 # --- generic-streams ------------------------------------------------------------------------------------------------
 
 
@@ -128,32 +167,6 @@ async def test_generic_streams(tmp_path: Path) -> None:
         whole = await run_python(block("clients", "replay_text"), tmp_path, str(http.base_url.join("/texts/t1/all")))
         assert whole == [ANSWER]
         assert (await http.delete("/texts/t1")).status_code == 204
-
-
-# --- events ---------------------------------------------------------------------------------------------------------
-
-
-async def test_events_of_openai(tmp_path: Path) -> None:
-    async with messages_api("/v1/responses") as api:
-        api.answer(*text_response("Good ", "day"))
-        url, code = f"{api.url}/v1", block("events", "AsyncOpenAI")
-        async with application(code, tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="test") as http:
-            answer = (await http.post("/api/chat/c1", json={"text": "Hello"})).text
-            assert said(answer) == "Good day"
-            assert (await http.get("/api/chat/c1/stream")).text == answer
-            assert (await http.delete("/api/chat/c1")).status_code == 204
-            page = (await http.get("/api/chat/c1/history", params={"limit": 2})).json()
-            assert [entry["event"] for entry in page["events"]] == text_response("Good ", "day")[:2]
-            rest = (await http.get("/api/chat/c1/history", params={"start": page["nextSeqNum"]})).json()
-            assert [entry["event"] for entry in rest["events"]] == text_response("Good ", "day")[2:]
-        assert api.requests[0]["input"] == "Hello"
-
-
-async def test_events_of_any_kind(tmp_path: Path) -> None:
-    assert await run_python(block("events", "async def agent"), tmp_path) == [
-        "2 {'kind': 'step', 'text': 'Look it up'}",
-        "3 {'kind': 'result', 'value': 42}",
-    ]
 
 
 # --- frameworks -----------------------------------------------------------------------------------------------------
