@@ -19,7 +19,7 @@ from ..client import Stream
 from ..errors import Invalid, NotFound, SessionClosed
 from ..model.resources import StreamInfo
 from . import replay
-from .adapter import Adapter, OnError, safe_error_text
+from .adapter import Adapter, OnError, View, safe_error_text
 from .chat_store import ChatStore
 from .claim import Claimer, StreamInUse, claim_and_connect
 from .following import BodyPlan, EndAt, FollowingBody
@@ -277,6 +277,7 @@ class ResumableChat:
         tap: Tap | None = None,
         seed: bool = False,
         include_user: bool = False,
+        view: View | None = None,
     ) -> FollowingBody:
         reader: Reader | None = None
         if run is not None and self._settings.mode is Mode.SINGLE_USE:
@@ -284,7 +285,7 @@ class ResumableChat:
         body = FollowingBody(
             stream,
             plan,
-            self._adapter.view(seed=seed, include_user=include_user),
+            view or self._adapter.view(seed=seed, include_user=include_user),
             self._warden,
             keep_alive_ms=self._settings.keep_alive_ms,
             jitter=self._surroundings.jitter,

@@ -38,6 +38,7 @@ class EndAt(Enum):
 
     ANY_FENCE = "any fence"
     TERMINAL_FENCE = "terminal fence"
+    TERMINAL_FENCE_OR_TAIL = "terminal fence or tail"
     TAIL = "tail"
     NEVER = "never"
 
@@ -184,7 +185,7 @@ class FollowingBody:
         match self._plan.end_at:
             case EndAt.ANY_FENCE:
                 return True
-            case EndAt.TERMINAL_FENCE:
+            case EndAt.TERMINAL_FENCE | EndAt.TERMINAL_FENCE_OR_TAIL:
                 if tokens.is_terminal(fence.text):
                     return fence.seq_num >= self._plan.fences_from
         self._lease_ms = tokens.lease_of(fence.text)
@@ -229,7 +230,7 @@ class FollowingBody:
 
     async def _open(self) -> ReadSession | None:
         """Start reading; None if there is nothing to read and nothing to wait for."""
-        wait = 0 if self._plan.end_at is EndAt.TAIL else None
+        wait = 0 if self._plan.end_at in (EndAt.TAIL, EndAt.TERMINAL_FENCE_OR_TAIL) else None
         for poll in itertools.count():
             session = self._stream.read_session(SeqNum(self._cursor), clamp=True, wait=wait)
             try:

@@ -157,6 +157,16 @@ def in_use(text: str = IN_USE_TEXT) -> ChatResponse:
     return ChatResponse(409, headers=headers, content=text.encode())
 
 
+def refused(text: str) -> ChatResponse:
+    """400: the request cannot be understood."""
+    return ChatResponse(400, headers={"content-type": "text/plain; charset=utf-8"}, content=text.encode())
+
+
+def not_found() -> ChatResponse:
+    """404: there is no such chat or run."""
+    return ChatResponse(404, headers={"content-type": "text/plain; charset=utf-8"}, content=b"Not found")
+
+
 def json_snapshot(content: bytes) -> ChatResponse:
     """200 with JSON that is true now and perhaps not in a moment."""
     return ChatResponse(200, headers={"content-type": "application/json", **NO_STORE}, content=content)

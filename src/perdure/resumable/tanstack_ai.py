@@ -23,6 +23,15 @@
         async for event in agent.run(messages):
             yield event
 
+The stock connection of TanStack AI, `fetchServerSentEvents`, needs one route for all that it asks; it resumes an answer
+that was cut off by itself::
+
+    @app.api_route("/api/stock", methods=["GET", "POST"])
+    async def stock(request: Request):
+        return await chat.handle_tanstack_request(
+            request, stream_name_for=lambda asked: f"chat-{asked.chat_id}", start=lambda asked: answer(asked.messages)
+        )
+
 A source gives AG-UI events: models of `ag-ui-protocol`, what Pydantic AI's `AGUIAdapter` runs, dicts, or server-sent
 events as text; `perdure.resumable.sources` says more.
 
@@ -32,22 +41,23 @@ A chat id is not a credential: look whether this user may see this chat before y
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeAlias
 
-from ..client import S2
+from starlette.requests import Request
+
+from ..client import S2, Stream
 from ..client.endpoints import Endpoints
-from ..errors import Invalid
-from . import frames
-from .adapter import ClosingFold, OnError, View, safe_error_text
-from .chat import ResumableChat, WaitUntil
+from .adapter import OnError
+from .chat import WaitUntil
 from .chat_store import ChatStore
 from .chunks import KeyStyle
-from .following import PrecededBody
-from .generation import Interruption, Plan
-from .json_body import JsonObject, encode_body
-from .kept_histories import KeptHistories
-from .replay import live_replay
-from .responses import ALREADY_GENERATING_TEXT, EVENT_STREAM_HEADERS, accepted, in_use, json_snapshot, nothing
+from .following import BodyPlan, EndAt, RecordsLost
+from .frames import without_id
+from .generation import Plan
+from .json_body import encode_body
+from .responses import EVENT_STREAM_HEADERS, json_snapshot, not_found, refused
 from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
@@ -57,27 +67,27 @@ from .settings import (
     DEFAULT_LINGER_MS,
     DEFAULT_SESSION_LEASE_MS,
     ChatSettings,
-    Delivery,
     Mode,
     ModeName,
     Surroundings,
 )
-from .sources import open_source
-from .tanstack_abort import AbortableSource
+from .stop import feed_generation
+from .tail_search import StreamHead
 from .tanstack_abort import AbortController as AbortController
 from .tanstack_abort import AbortSignal as AbortSignal
+from .tanstack_chat import SessionChat
 from .tanstack_history import History as History
-from .tanstack_history import SessionFold
-from .tanstack_records import ClosingRun, error_event, rewrite_error_event, snapshot_event
+from .tanstack_records import ClosingRun, run_finished
 from .tanstack_session import SessionSource as SessionSource
 from .tanstack_session import SourceContext as SourceContext
 from .tanstack_session import echo_bodies
-from .tanstack_stored import StoredEvents, StoredSource
-from .tanstack_wire import normalized
+from .tanstack_stock import Asked as Asked
+from .tanstack_stock import BadRequest, EndedBody, RunView, asked_by, hydration
 
 __all__ = [
     "AbortController",
     "AbortSignal",
+    "Asked",
     "ChatResponse",
     "History",
     "SessionSource",
@@ -87,195 +97,143 @@ __all__ = [
     "replay_options",
 ]
 
-
-class _Adapter:
-    """The wire format of TanStack AI: AG-UI events as data, each with its cursor in front."""
-
-    headers = EVENT_STREAM_HEADERS
-
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._now_ms = surroundings.now_ms
-
-    def error_body(self, text: str) -> bytes:
-        return encode_body(error_event(text, self._now_ms()))
-
-    def closing_fold(self) -> ClosingFold:
-        return ClosingRun(self._now_ms)
-
-    def view(self, *, seed: bool = False, include_user: bool = False) -> View:
-        return frames.id_first  # a message goes on under its id, and the user's own events are part of the log
+StreamNameFor: TypeAlias = Callable[[Asked], str | Awaitable[str | None] | None]
+"""Gives the stream for what is asked; None if there is none for this user, which is answered with a 404."""
 
 
-class TanstackChat(ResumableChat):
+class TanstackChat(SessionChat):
     """Resumable chats for TanStack AI, from `create_resumable_chat`."""
 
-    def __init__(
+    async def handle_tanstack_request(
         self,
-        store: ChatStore,
-        settings: ChatSettings,
+        request: Request,
         *,
-        on_error: OnError | None,
-        rewrite_error_chunks: bool,
-        key_style: KeyStyle,
-        enable_stop: bool,
-        surroundings: Surroundings | None,
-    ) -> None:
-        surroundings = surroundings or Surroundings()
-        super().__init__(_Adapter(surroundings), store, settings, on_error=on_error, surroundings=surroundings)
-        self._rewrites_errors = rewrite_error_chunks and on_error is not None
-        self._key_style: KeyStyle = key_style
-        self._histories = KeptHistories(SessionFold)
-        self._stoppable: dict[str, AbortController] | None = {} if enable_stop else None
-        """The handles of the turns that are generated here, if they are to be known."""
-
-    async def make_resumable(
-        self,
-        name: str,
-        source: object,
-        *,
-        delivery: Delivery = "response",
+        stream_name_for: StreamNameFor,
+        start: Callable[[Asked], object],
         wait_until: WaitUntil | None = None,
     ) -> ChatResponse:
-        """Generate an answer that outlives the request: store the events of `source`, and stream them from the store.
+        """Answer whatever the stock connection `fetchServerSentEvents` asks of its one URL.
 
-        Running totals of a text, which TanStack AI sends beside each increment, are not stored. A run that the source
-        leaves open is finished.
+        A POST starts a run, whose answer streams on this response; the same POST with a `Last-Event-ID` goes on with
+        it; a GET with `offset=-1` and `runId` joins a run from its start; a GET with `threadId` gives the messages of
+        a thread and the run that is active. In session mode the user's message is stored with the answer.
 
         Args:
-            name: the stream, one for each chat (in single-use mode one for each generation).
-            source: what gives the events; best a function without arguments, which is called only once the chat is
-                claimed, so that a refused turn costs no model call.
-            delivery: "response" streams the answer here; "replay" answers 202, for clients that read `replay`.
-            wait_until: is given what resolves when the answer is stored; `chat.background` leaves it to this object.
+            request: the request as it is.
+            stream_name_for: the stream for what is asked. Look here whether this user may see this chat. A join names
+                the run only, unless the page's URL says more, in `asked.query`: derive the stream from the run's id in
+                single-use mode, and let the URL name the chat in the others.
+            start: is called with what is asked once the chat is claimed, and gives the source.
+            wait_until: is given what resolves when the answer is stored; by default this object keeps it alive.
 
-        Gives 200 or 202, or 409 if a generation is active. Raises what the store raises when it cannot be reached.
+        Gives 200 and a body that streams or JSON; 400 for a request that is none of these, 404 for a run or a chat that
+        does not exist, 409 if a generation is active.
         """
-        return await self._make_resumable(name, Plan(self._stored(source)), delivery=delivery, wait_until=wait_until)
+        body = await request.body() if request.method == "POST" else b""
+        try:
+            asked = asked_by(request.method, request.headers, request.query_params, body)
+        except BadRequest as exc:
+            return refused(str(exc))
+        name = stream_name_for(asked)
+        if isinstance(name, Awaitable):
+            name = await name
+        if name is None:
+            return not_found()
+        match asked.kind:
+            case "start":
+                return await self._start_run(name, asked, start, wait_until)
+            case "resume":
+                return await self._resume_run(name, asked)
+            case "join":
+                return await self._join_run(name, asked)
+            case "hydrate":
+                return await self._hydrate(name, asked)
 
-    async def make_session_response(
-        self,
-        name: str,
-        *,
-        messages: object,
-        source: SessionSource,
-        wait_until: WaitUntil | None = None,
+    async def _start_run(
+        self, name: str, asked: Asked, start: Callable[[Asked], object], wait_until: WaitUntil | None
     ) -> ChatResponse:
-        """Take a turn of a session: store what the user said and what `source` answers, for those who read `replay`.
-
-        The user's message is stored under the same claim as the answer, so a turn that is refused stores nothing. A
-        list that ends with another message, as when tools have been run on the page, continues the turn. An empty
-        list generates nothing.
-
-        Args:
-            name: the stream, one for each chat.
-            messages: the request's `messages` as they are, in the form of UI messages or of AG-UI.
-            source: is called with the messages, all with `parts`, and the context, once the chat is claimed; messages
-                of the roles "tool" and "reasoning", which AG-UI has beside the assistant's, are given as they came.
-            wait_until: is given what resolves when the turn is stored, and the answer is a 202 at once;
-                `chat.background` leaves it to this object. Without it the 202 comes when all is stored.
-
-        Gives 202, or 409 if a generation is active. Raises `Invalid`, a `ValueError`, in another mode than session,
-        and what the store raises when it cannot be reached.
-        """
-        self._require_session("makeSessionResponse")
-        if self._stoppable is not None and name in self._stoppable:
-            return in_use(ALREADY_GENERATING_TEXT)
-        submitted = normalized(messages)
-        handle = AbortController(partial(self._stop_here, name))
-        if self._stoppable is not None:
-            self._stoppable[name] = handle
-        stored = self._stored(partial(source, submitted, SourceContext(handle)) if submitted else ())
-        plan = Plan(
-            AbortableSource(stored, handle, partial(self._forget_handle, name, handle)),
-            echo_bodies(submitted, self._surroundings.now_ms()),
+        keeps_history = self._settings.mode is Mode.SESSION
+        echo = echo_bodies(asked.messages, self._surroundings.now_ms()) if keeps_history else ()
+        plan = Plan(self._stored(partial(start, asked)), echo)
+        return await self._make_resumable(
+            name, plan, delivery="response", wait_until=self.background if wait_until is None else wait_until
         )
-        return await self._make_resumable(name, plan, delivery="replay", wait_until=wait_until)
 
-    async def stop_session(self, name: str) -> ChatResponse:
-        """`stop` as an answer for a stop route: 202 if a generation was ended, else 204.
-
-        With `enable_stop`, a turn that runs here is told at once, and ends by itself after the answer. Raises
-        `Invalid`, a `ValueError`, in another mode than session.
-        """
-        self._require_session("stopSession")
-        handle = None if self._stoppable is None else self._stoppable.get(name)
-        if handle is not None and handle.abort():
-            return accepted()
-        return accepted() if await self.stop(name) else nothing()
-
-    def _require_session(self, call: str) -> None:
-        if self._settings.mode is not Mode.SESSION:
-            raise Invalid(f'{call} requires mode: "session"')
-
-    def _stop_here(self, name: str) -> bool:
-        run = self._runs.get(name)
-        return run is not None and run.interrupt(Interruption.STOP)
-
-    def _forget_handle(self, name: str, handle: AbortController) -> None:
-        if self._stoppable is not None and self._stoppable.get(name) is handle:
-            del self._stoppable[name]
-
-    async def replay(
-        self,
-        name: str,
-        *,
-        from_seq_num: int | None = None,
-        live: bool = False,
-        active_only: bool = False,
-    ) -> ChatResponse:
-        """Show a chat again, as `ResumableChat.replay` does.
-
-        In session mode without a cursor, a page gets all it needs and stays connected, whatever `live` says: the
-        messages so far as one `MESSAGES_SNAPSHOT`, a run that is active from its start, and then what comes.
-        """
-        if self._settings.mode is not Mode.SESSION or from_seq_num is not None or active_only:
-            return await super().replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
-        opening = (await self._folded(name)).opening()
-        body = self._body(await self._store.stream(name), live_replay(opening.live_from).body, None)
-        if not opening.messages:
-            return ChatResponse(200, headers=self._adapter.headers, chunks=body)
-        snapshot = encode_body(snapshot_event(opening.messages, self._surroundings.now_ms()))
-        first = frames.id_first(opening.snapshot_id - 1, snapshot)
-        return ChatResponse(200, headers=self._adapter.headers, chunks=PrecededBody(first, body))
-
-    async def history(self, name: str) -> History:
-        """The chat's UI messages, and the cursor at which a replay goes on; empty for an unknown chat.
-
-        What an active generation has written is left out, and the cursor is in front of it. Do not change what you
-        get: it is shared with later calls. Raises `Invalid`, a `ValueError`, in another mode than session.
-        """
-        self._require_session("history")
-        return (await self._folded(name)).history()
-
-    async def history_response(self, name: str) -> ChatResponse:
-        """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot(encode_body(await self.history(name)))
-
-    async def delete(self, name: str) -> bool:
-        """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
-        self._histories.forget(name)
-        return await super().delete(name)
-
-    async def _folded(self, name: str) -> SessionFold:
-        """The whole log, once a generation whose writer is gone has been ended."""
+    async def _resume_run(self, name: str, asked: Asked) -> ChatResponse:
         stream = await self._store.stream(name)
-        fold = await self._histories.fold(stream)
-        if fold.active and name not in self._runs:
-            await self._head(stream)
-            fold = await self._histories.fold(stream)
-        return fold
+        head = await self._head(stream)
+        assert asked.cursor is not None
+        if self._settings.mode is not Mode.SESSION and head.active and asked.cursor <= (head.active_start or 0):
+            return self._ended(asked)  # another run has taken its place
+        body = await self._body_from(name, head, asked.cursor, asked)
+        if not head.active:
+            try:
+                await body.peek()
+            except RecordsLost:  # what was written after the cursor is gone
+                return self._ended(asked)
+        return self._streamed(body)
 
-    def _stored(self, source: object) -> StoredSource:
-        """What is stored of `source`."""
-        rewrite = self._rewritten if self._rewrites_errors else None
-        events = StoredEvents(self._surroundings.now_ms, self._new_id, rewrite)
-        return StoredSource(open_source(source, key_style=self._key_style), events)
+    async def _join_run(self, name: str, asked: Asked) -> ChatResponse:
+        begin: int | None = None
+        if self._settings.mode is Mode.SESSION:
+            fold = await self._folded(name)
+            opening = fold.opening()
+            begin = fold.run_starts.get(asked.run_id or "")
+            if fold.active and (begin is None or opening.run_id == asked.run_id):
+                # Clients know a run by an id of their own, so one that no run has is that of the active one.
+                begin = opening.live_from if opening.run_id is not None else fold.generation_start
+        head = await self._head(await self._store.stream(name))
+        if self._settings.mode is not Mode.SESSION:
+            begin = head.active_start if head.active else None
+            if begin is None and head.next_seq_num > 0:
+                return self._ended(asked)  # it is over, and what it said is gone
+        return not_found() if begin is None else self._streamed(await self._body_from(name, head, begin, asked))
 
-    def _rewritten(self, event: JsonObject) -> JsonObject:
-        return rewrite_error_event(event, lambda failure: safe_error_text(self._on_error, failure))
+    async def _hydrate(self, name: str, asked: Asked) -> ChatResponse:
+        if self._settings.mode is Mode.SESSION:
+            fold = await self._folded(name)
+            opening = fold.opening()
+            messages, active, run_id = opening.messages, fold.active, opening.run_id
+        else:
+            stream = await self._store.stream(name)
+            head = await self._head(stream)
+            messages, active, run_id = (), head.active, None
+            if head.active and head.active_start is not None:
+                run_id = await self._run_id(stream, head.active_start)
+        # A run that has not told its id yet is joined by the thread's: whatever is active is meant.
+        run_id = run_id or asked.thread_id if active else None
+        return json_snapshot(encode_body(hydration(messages, run_id, asked)))
 
-    def _new_id(self, prefix: str) -> str:
-        return prefix + self._surroundings.random_bytes(8).hex()
+    async def _run_id(self, stream: Stream, active_start: int) -> str | None:
+        fold = ClosingRun(self._surroundings.now_ms)
+        await feed_generation(stream, fold, active_start + 1)
+        return fold.run.run_id if isinstance(fold.run.run_id, str) else None
+
+    async def _body_from(self, name: str, head: StreamHead, start_seq: int, asked: Asked) -> EndedBody:
+        """A body from `start_seq` to the end of that generation, which shows the end of a run in any case."""
+        view = RunView()
+        plan = BodyPlan(
+            min(start_seq, head.next_seq_num),
+            EndAt.TERMINAL_FENCE if head.active else EndAt.TERMINAL_FENCE_OR_TAIL,
+            gapless_from_start=self._settings.mode is not Mode.SESSION,
+            lease_ms=head.lease_ms,
+            trimmed_at_end=self._settings.mode is Mode.SINGLE_USE,
+        )
+        stream = await self._store.stream(name)
+        body = self._body(stream, plan, self._run_of(head, name), view=view)
+        return EndedBody(body, view, self._end_frame(asked))
+
+    def _ended(self, asked: Asked) -> ChatResponse:
+        """For a run that is over, and of which nothing is left."""
+        return self._streamed(EndedBody(None, RunView(), self._end_frame(asked)))
+
+    def _streamed(self, body: EndedBody) -> ChatResponse:
+        return ChatResponse(200, headers=EVENT_STREAM_HEADERS, chunks=body)
+
+    def _end_frame(self, asked: Asked) -> bytes:
+        """What tells a client that a run is over of which nothing is left; no place to resume from."""
+        event = run_finished(asked.run_id or "", asked.thread_id, self._surroundings.now_ms())
+        return without_id(encode_body(event))
 
 
 def create_resumable_chat(

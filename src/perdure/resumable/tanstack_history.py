@@ -30,11 +30,15 @@ class History(TypedDict):
 
 
 class Opening(Struct, frozen=True):
-    """What a replay without a cursor begins with: `messages` as of the cursor `snapshot_id`, then records."""
+    """What a replay without a cursor begins with: `messages` as of the cursor `snapshot_id`, then records.
+
+    `run_id` is the id of the run that is active, and begins there; None if none is, or if it has none.
+    """
 
     messages: tuple[JsonObject, ...]
     snapshot_id: int
     live_from: int
+    run_id: str | None = None
 
 
 class SessionFold:
@@ -48,6 +52,8 @@ class SessionFold:
         self.next_seq_num: int = 0
         """The first sequence number that the fold has not seen."""
         self._data_end = 0
+        self.run_starts: dict[str, int] = {}
+        """Where each run began: in a generation that starts it several times, as loops of agents do, the first time."""
         self._fold = MessagesFold()
         self._generation: tuple[int, tuple[JsonObject, ...]] | None = None
         """The number of the fence that began the generation, and the messages before it."""
@@ -55,12 +61,18 @@ class SessionFold:
         """What a page begins with while a run is active: what was there before it, and where it began."""
         self._settled: tuple[JsonObject, ...] = ()
         self._settled_at = (0, 0)
+        self._settled_runs: dict[str, int] = {}
         self._sizes: dict[int, tuple[JsonObject, int]] = {}
 
     @property
     def active(self) -> bool:
         """Whether the last fence began a generation."""
         return self._generation is not None
+
+    @property
+    def generation_start(self) -> int | None:
+        """Where the active generation began; None if none is active."""
+        return None if self._generation is None else self._generation[0]
 
     @property
     def is_settled(self) -> bool:
@@ -104,6 +116,8 @@ class SessionFold:
         fold._settled = self._settled
         fold._fold = MessagesFold(self._settled)
         fold._sizes = self._sizes
+        fold._settled_runs = self._settled_runs
+        fold.run_starts = dict(self._settled_runs)
         return fold
 
     def _feed(self, record: SequencedRecord) -> None:
@@ -126,11 +140,18 @@ class SessionFold:
         self._run = self._generation = None
         self._settled = self._fold.messages()
         self._settled_at = self.next_seq_num, self._data_end
+        self._settled_runs = dict(self.run_starts)
 
     def _event(self, event: JsonObject, seq_num: int) -> None:
         kind = event["type"]
         if kind == "RUN_STARTED":
-            self._run = Opening(self._fold.messages(), self._data_end, seq_num)
+            run_id = event.get("runId")
+            run_id = run_id if isinstance(run_id, str) else None
+            self._run = Opening(self._fold.messages(), self._data_end, seq_num, run_id)
+            if run_id is not None:
+                generation = -1 if self._generation is None else self._generation[0]
+                if self.run_starts.get(run_id, -1) <= generation:
+                    self.run_starts[run_id] = seq_num
         elif kind in ("RUN_FINISHED", "RUN_ERROR"):
             self._run = None
         self._fold.feed(event, seq_num)

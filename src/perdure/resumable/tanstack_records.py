@@ -97,16 +97,17 @@ class ClosingRun:
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self._run = RunState()
+        self.run: RunState = RunState()
+        """The last run of the generation."""
 
     def feed(self, body: bytes) -> None:
         """Take the next data record of the generation."""
         if b'"RUN_' in body and (event := parse_object(body)) is not None:
-            self._run.feed(event)
+            self.run.feed(event)
 
     def records(self) -> list[bytes]:
         """The end of the run; nothing if clients know that it is over."""
-        run = self._run
+        run = self.run
         if run.ended and not run.awaits_more:
             return []
         now_ms = self._now_ms()
