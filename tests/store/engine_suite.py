@@ -21,7 +21,7 @@ from perdure.errors import (
     Unavailable,
 )
 from perdure.model.access_tokens import AccessTokenInfo, AccessTokenScope, ExactMatch, Operation, PrefixMatch
-from perdure.model.batches import AppendAck
+from perdure.model.batches import AppendAck, AppendInput
 from perdure.model.configs import (
     BasinConfig,
     InfiniteRetention,
@@ -656,6 +656,47 @@ class CatalogueContract:
             assert await another.stream(BASIN, "s") == made.entry
             retried = await another.change_stream(BASIN, "s", create)
         assert retried == StreamChange(made.entry, ProvisionResult.NOOP)
+
+    async def test_a_stream_is_created_together_with_its_first_batch(self, store: Store) -> None:
+        def create(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:
+            return catalogue.auto_create_stream(parent, existing, BASIN, "s", None, NOW)
+
+        async with opened(store) as engine:
+            await make_basin(engine)
+            results = await asyncio.gather(
+                *[engine.append_first(BASIN, "s", create, batch(str(number))) for number in range(5)]
+            )
+            (entry,) = {entry.stream_id: entry for entry, _ in results}.values()
+            assert [range_of(ack) for _, ack in results] == [(number, number + 1) for number in range(5)]
+            assert all(ack.end.seq_num <= ack.tail.seq_num for _, ack in results)
+            assert range_of(await engine.append(entry.stream_id, batch("last"))) == (5, 6)
+        async with opened(store) as engine:
+            assert await engine.stream(BASIN, "s") == entry
+            assert await bodies_of(engine, entry.stream_id) == ["0", "1", "2", "3", "4", "last"]
+
+    async def test_a_stream_whose_first_batch_is_refused_stays(self, engine: Engine) -> None:
+        await make_basin(engine)
+        refused = AppendInput.of([AppendRecord("a")], match_seq_num=1)
+        with pytest.raises(SeqNumMismatch):
+            await engine.append_first(
+                BASIN,
+                "s",
+                lambda parent, existing: catalogue.auto_create_stream(parent, existing, BASIN, "s", None, NOW),
+                refused,
+            )
+        entry = await engine.stream(BASIN, "s")
+        assert entry is not None
+        assert await bodies_of(engine, entry.stream_id) == []
+
+    async def test_a_stream_that_may_not_be_created_gets_no_batch(self, engine: Engine) -> None:
+        await make_basin(engine)
+
+        def refuse(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:
+            raise StreamNotFound("not here")
+
+        with pytest.raises(StreamNotFound):
+            await engine.append_first(BASIN, "s", refuse, batch("a"))
+        assert await engine.stream(BASIN, "s") is None
 
     async def test_what_does_not_exist_is_none(self, engine: Engine) -> None:
         assert await engine.basin(BASIN) is None

@@ -327,6 +327,16 @@ class MemoryEngine:
             row.write(entry, row.state, [])
         return StreamChange(entry, change.result)
 
+    async def append_first(
+        self,
+        basin: str,
+        name: str,
+        decide: Callable[[BasinEntry | None, StreamEntry | None], StreamChange],
+        batch: AppendInput,
+    ) -> tuple[StreamEntry, AppendAck]:
+        change = await self.change_stream(basin, name, decide)
+        return change.entry, await self.append(change.entry.stream_id, batch)
+
     def _close_stream(self, row: Row, entry: StreamEntry) -> None:
         state, block = terminal_trim(row.state, now_ms=self._clock.now_ms())
         row.write(entry, state, [block])

@@ -8,7 +8,7 @@ The rules are those of the store API, sections 3.2 to 3.10.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NewType
+from typing import Final, Literal, NewType, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +37,12 @@ from ..model.resources import BasinInfo, ProvisionResult, StreamInfo
 
 StreamId = NewType("StreamId", int)
 """The incarnation of a stream: a name that is deleted and created again gets another one."""
+
+NO_STREAM: Final = StreamId(0)
+"""The id of a stream that no engine has stored yet."""
+
+CreateOn: TypeAlias = Literal["append", "read"]
+"""What a stream is used for that does not exist."""
 
 BasinId = NewType("BasinId", int)
 
@@ -73,7 +79,7 @@ class StreamEntry(Struct, frozen=True):
     cipher: Cipher | None = None
     deleted_at: datetime | None = None
     creation: Creation | None = None
-    stream_id: StreamId = StreamId(0)
+    stream_id: StreamId = NO_STREAM
 
     def info(self) -> StreamInfo:
         return StreamInfo(self.name, self.created_at, self.deleted_at, self.cipher)
@@ -205,6 +211,15 @@ def ensure_stream(
     if entry.config == wanted:
         return StreamChange(entry, ProvisionResult.NOOP)
     return StreamChange(replace(entry, config=wanted), ProvisionResult.UPDATED)
+
+
+def check_auto_create(basin: BasinEntry | None, basin_name: str, name: str, create_on: CreateOn) -> None:
+    """Raise unless the basin lets streams that do not exist be created by such use."""
+    if basin is None:
+        raise BasinNotFound(f"basin `{basin_name}` not found")
+    config = basin.config
+    if not (config.create_stream_on_append if create_on == "append" else config.create_stream_on_read):
+        raise stream_not_found(basin_name, name)
 
 
 def auto_create_stream(

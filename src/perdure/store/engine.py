@@ -90,6 +90,20 @@ class Engine(Protocol):
         """
         ...
 
+    async def append_first(
+        self,
+        basin: str,
+        name: str,
+        decide: Callable[[BasinEntry | None, StreamEntry | None], StreamChange],
+        batch: AppendInput,
+    ) -> tuple[StreamEntry, AppendAck]:
+        """Find or create a stream as `change_stream` does, and append `batch` to it, at best as one transaction.
+
+        Gives the stream and the ack. If the batch is refused, as `append` refuses it, the stream that was created
+        stays; what `decide` raises is raised, and nothing has changed.
+        """
+        ...
+
     async def state(self, stream: StreamId) -> StreamState:
         """The durable state of a stream. Raises `StreamNotFound`, `StreamDeletionPending`."""
         ...

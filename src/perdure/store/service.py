@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from ..errors import BasinNotFound, StreamNotFound
+from ..errors import StreamNotFound
 from ..model.access_tokens import Operation
 from ..model.batches import AppendAck, AppendInput, ReadBatch
 from ..model.configs import (
@@ -36,7 +36,7 @@ from ..model.resources import Page, Provisioned, ProvisionResult, StreamInfo
 from . import catalogue, ciphers
 from .account import DEFAULT_LOCATION, Account, page_limit, page_of, utc_now
 from .append_session import Appender
-from .catalogue import BasinEntry, StreamChange, StreamEntry
+from .catalogue import BasinEntry, CreateOn, StreamChange, StreamEntry
 from .engine import Engine
 from .read_session import HEARTBEAT_SECS, ReadSession, heartbeat_gap
 from .sealing import Seal
@@ -46,6 +46,10 @@ T = TypeVar("T")
 
 KNOWN_STREAMS: Final = 65_536
 """How many names are remembered with their incarnation; a stale one costs one more look-up."""
+
+
+class _SealsItsRecords(Exception):
+    """The stream has a cipher."""
 
 
 class StreamStore(Account):
@@ -168,14 +172,39 @@ class StreamStore(Account):
         config: StreamConfig | None = None,
     ) -> AppendAck:
         """Append a batch; returns when it is durable. Raises what `sequencing.sequence` and `Seal.of` raise."""
-        entry = self._known.get((basin, name)) or await self._entry(basin, name, create_on="append", config=config)
-        try:
-            ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
-        except StreamNotFound:  # the name we knew was deleted, perhaps created anew
-            entry = await self._entry(basin, name, create_on="append", config=config)
-            ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+        entry = self._known.get((basin, name))
+        if entry is None:
+            ack = await self._append_first(basin, name, batch, key, config)
+        else:
+            try:
+                ack = await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+            except StreamNotFound:  # the name we knew was deleted, perhaps created anew
+                ack = await self._append_first(basin, name, batch, key, config)
         if self._counters is not None:
             self._counters.appended(basin, batch.metered_bytes)
+        return ack
+
+    async def _append_first(
+        self, basin: str, name: str, batch: AppendInput, key: EncryptionKey | None, config: StreamConfig | None
+    ) -> AppendAck:
+        """Append to a stream that is not known here, and may have to be created: one transaction, without a look."""
+        self._check_names(basin, name)
+        now = self._now()
+
+        def decide(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:
+            if existing is None:
+                catalogue.check_auto_create(parent, basin, name, "append")
+            change = catalogue.auto_create_stream(parent, existing, basin, name, config, now)
+            if change.entry.cipher is not None:
+                raise _SealsItsRecords  # to seal the batch takes the stream, and must not happen in a transaction
+            return change
+
+        try:
+            entry, ack = await self._engine.append_first(basin, name, decide, batch)
+        except _SealsItsRecords:
+            entry = await self._entry(basin, name, create_on="append", config=config)
+            return await self._engine.append(entry.stream_id, await self._sealed(entry, key, batch))
+        self._remember(entry)
         return ack
 
     async def open_append_session(
@@ -277,26 +306,27 @@ class StreamStore(Account):
         check_basin_name(basin)
         check_stream_name(name)
 
-    async def _entry(self, basin: str, name: str, *, create_on: str, config: StreamConfig | None) -> StreamEntry:
+    async def _entry(self, basin: str, name: str, *, create_on: CreateOn, config: StreamConfig | None) -> StreamEntry:
         """The live stream of this name; created if it is missing and the basin says so."""
         self._check_names(basin, name)
         entry = await self._engine.stream(basin, name)
         if entry is None:
             entry = await self._auto_create(basin, name, create_on, config)
         catalogue.live_stream(basin, name, entry)
-        self._known[basin, name] = entry
-        self._known.move_to_end((basin, name))
-        if len(self._known) > self._known_bound:
-            self._known.popitem(last=False)
+        self._remember(entry)
         return entry
 
-    async def _auto_create(self, basin: str, name: str, create_on: str, config: StreamConfig | None) -> StreamEntry:
-        parent = await self._engine.basin(basin)
-        if parent is None:
-            raise BasinNotFound(f"basin `{basin}` not found")
-        allowed = parent.config
-        if not (allowed.create_stream_on_append if create_on == "append" else allowed.create_stream_on_read):
-            raise catalogue.stream_not_found(basin, name)
+    def _remember(self, entry: StreamEntry) -> None:
+        place = entry.basin, entry.name
+        self._known[place] = entry
+        self._known.move_to_end(place)
+        if len(self._known) > self._known_bound:
+            self._known.popitem(last=False)
+
+    async def _auto_create(
+        self, basin: str, name: str, create_on: CreateOn, config: StreamConfig | None
+    ) -> StreamEntry:
+        catalogue.check_auto_create(await self._engine.basin(basin), basin, name, create_on)
         now = self._now()
         change = await self._engine.change_stream(
             basin,

@@ -239,6 +239,19 @@ class SqliteEngine:
         self._check()
         return self._writer.append(stream, batch, lane)
 
+    async def append_first(
+        self,
+        basin: str,
+        name: str,
+        decide: Callable[[BasinEntry | None, StreamEntry | None], StreamChange],
+        batch: AppendInput,
+    ) -> tuple[StreamEntry, AppendAck]:
+        self._check()
+        item = self._writer.append_first(partial(jobs.change_stream, basin, name, decide), batch)
+        ack = await item.future
+        assert item.entry is not None, "what was appended to is known"
+        return item.entry, ack
+
     async def state(self, stream: StreamId) -> StreamState:
         self._check()
         return await self._readers.submit(lambda connection: queries.live_state(connection, stream))

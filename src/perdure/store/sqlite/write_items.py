@@ -9,7 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 import apsw
 
 from ...model.batches import AppendAck, AppendInput
-from ..catalogue import StreamId
+from ..catalogue import NO_STREAM, StreamChange, StreamEntry, StreamId
 from ..engine import Lane
 from ..sequencing import Block
 from .group import Group
@@ -30,6 +30,22 @@ class Append:
         self.batch: AppendInput = batch
         self.lane: Lane | None = lane
         self.future: asyncio.Future[AppendAck] = future
+
+
+class FirstAppend(Append):
+    """A batch for a stream that may not exist yet: `find` gives the stream, or creates it, in the same transaction.
+
+    If the batch is refused, a stream that was created stays. `entry` is there once the batch was acknowledged.
+    """
+
+    __slots__ = ("entry", "find")
+
+    def __init__(
+        self, find: Callable[[WriteContext], StreamChange], batch: AppendInput, future: asyncio.Future[AppendAck]
+    ) -> None:
+        super().__init__(NO_STREAM, batch, None, future)
+        self.find: Callable[[WriteContext], StreamChange] = find
+        self.entry: StreamEntry | None = None
 
 
 class Job(Generic[T]):
@@ -90,3 +106,22 @@ class Committed:
         self.sweep: bool = group.sweep
         self.seconds: float | None = None
         """How long the group took, its turn included; None for one that failed."""
+
+
+def with_tails(outcomes: list[Outcome], blocks: list[tuple[StreamId, Block]]) -> list[Outcome]:
+    """The acks tell the tail as of the commit: past the end of a batch if later ones of its stream came with it.
+
+    Each ack among `outcomes` is that of the next of `blocks`.
+    """
+    last = dict(blocks)
+    if len(last) == len(blocks):
+        return outcomes
+    acked = iter(blocks)
+    told: list[Outcome] = []
+    for future, outcome in outcomes:
+        if isinstance(outcome, AppendAck):
+            stream_id, block = next(acked)
+            if block is not last[stream_id]:
+                outcome = AppendAck(outcome.start, outcome.end, last[stream_id].tail)
+        told.append((future, outcome))
+    return told

@@ -20,9 +20,8 @@ import apsw
 
 from ...errors import PerdureError, StorageFailed, StorageFull, Unavailable
 from ...model.batches import AppendAck, AppendInput
-from ..catalogue import StreamId
+from ..catalogue import StreamChange, StreamId
 from ..engine import Lane
-from ..sequencing import Block
 from .backlog import Backlog
 from .change_notes import ChangeNotes
 from .checkpoint import Checkpointer
@@ -31,7 +30,7 @@ from .group import Group, StateCache
 from .locks import Turnstile
 from .schema import keep_log_on_close
 from .segments import SegmentFailed, SegmentWriter
-from .write_items import Append, Committed, Item, Job, Outcome, WriteContext
+from .write_items import Append, Committed, FirstAppend, Item, Job, Outcome, WriteContext, with_tails
 
 T = TypeVar("T")
 
@@ -94,6 +93,13 @@ class Writer:
         future: asyncio.Future[AppendAck] = self._loop.create_future()
         self._enqueue(Append(stream_id, batch, lane, future), future)
         return future
+
+    def append_first(self, find: Callable[[WriteContext], StreamChange], batch: AppendInput) -> FirstAppend:
+        """Append to the stream that `find` gives, in one transaction with what it does."""
+        future: asyncio.Future[AppendAck] = self._loop.create_future()
+        item = FirstAppend(find, batch, future)
+        self._enqueue(item, future)
+        return item
 
     def submit(self, run: Callable[[WriteContext], T]) -> asyncio.Future[T]:
         """Run a job inside a transaction; what it raises is its answer and undoes what it did."""
@@ -253,9 +259,10 @@ class Writer:
     def _transact(self, items: list[Item], group: Group) -> Committed:
         connection = self._connection
         self._cache.begin(self._notes.read())
-        if not all(isinstance(item, Append) for item in items):
+        appends = {item.stream_id for item in items if type(item) is Append}
+        if not all(type(item) is Append for item in items):
             connection.execute("BEGIN IMMEDIATE")
-        self._cache.prepare(connection, {item.stream_id for item in items if isinstance(item, Append)})
+        self._cache.prepare(connection, appends)
         outcomes: list[Outcome] = []
         ended: dict[Lane, PerdureError] = {}
         for item in items:
@@ -272,7 +279,7 @@ class Writer:
                 if lane is not None and isinstance(outcome, PerdureError):
                     ended[lane] = outcome
             else:
-                outcome = self._run_job(item, group)
+                outcome = self._run_job(item.run, group)
             outcomes.append((item.future, outcome))  # type: ignore[arg-type]  # invariant
         if group.is_one_insert and not connection.in_transaction:
             group.sync()
@@ -287,11 +294,18 @@ class Writer:
             connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
-        return Committed(_with_tails(outcomes, group.blocks), group)
+        return Committed(with_tails(outcomes, group.blocks), group)
 
-    def _append(self, item: Append, group: Group) -> AppendAck | PerdureError:
+    def _append(self, item: Append, group: Group) -> object:
+        """The ack, or why there is none."""
+        stream_id = item.stream_id
+        if isinstance(item, FirstAppend):
+            found = self._run_job(item.find, group)
+            if not isinstance(found, StreamChange):
+                return found
+            item.entry, stream_id = found.entry, found.entry.stream_id
         try:
-            return group.append(item.stream_id, item.batch, self._now_ms())
+            return group.append(stream_id, item.batch, self._now_ms())
         except PerdureError as exc:
             return exc
         except (apsw.Error, SegmentFailed):
@@ -300,11 +314,11 @@ class Writer:
             logger.exception("a batch could not be sequenced")
             return StorageFailed(f"the batch could not be sequenced: {exc!r}")
 
-    def _run_job(self, job: Job[object], group: Group) -> object:
+    def _run_job(self, run: Callable[[WriteContext], object], group: Group) -> object:
         mark = group.mark()
         self._connection.execute("SAVEPOINT job")
         try:
-            outcome = job.run(WriteContext(self._connection, group, self._segments.directory, self._now_ms()))
+            outcome = run(WriteContext(self._connection, group, self._segments.directory, self._now_ms()))
             group.flush()
         except apsw.Error:
             raise
@@ -378,22 +392,3 @@ class Writer:
         """
         if self._failure is None:
             keep_log_on_close(self._connection, keep=False)
-
-
-def _with_tails(outcomes: list[Outcome], blocks: list[tuple[StreamId, Block]]) -> list[Outcome]:
-    """The acks tell the tail as of the commit: past the end of a batch if later ones of its stream came with it.
-
-    Each ack among `outcomes` is that of the next of `blocks`.
-    """
-    last = dict(blocks)
-    if len(last) == len(blocks):
-        return outcomes
-    acked = iter(blocks)
-    told: list[Outcome] = []
-    for future, outcome in outcomes:
-        if isinstance(outcome, AppendAck):
-            stream_id, block = next(acked)
-            if block is not last[stream_id]:
-                outcome = AppendAck(outcome.start, outcome.end, last[stream_id].tail)
-        told.append((future, outcome))
-    return told
