@@ -7,7 +7,6 @@ import pytest
 from perdure import S2, AppendRecord, Stream
 from perdure.errors import FencingTokenMismatch, StorageFailed, TransportError
 from perdure.model.batches import AppendInput
-from perdure.model.positions import TailOffset
 from perdure.resumable.claim import Claim, Claimer, StreamInUse
 from perdure.resumable.settings import ChatSettings, ModeName, Surroundings
 from perdure.store.sqlite import SqliteEngine
@@ -98,7 +97,7 @@ async def test_a_session_claim_follows_the_terminal_fence_and_keeps_what_was_bef
     assert spy.appends[-1][1].fencing_token == "end-AAAA"
 
 
-async def test_a_session_claim_reads_one_record_however_long_the_log_is(
+async def test_a_session_claim_costs_one_refused_append_however_long_the_log_is(
     stream: Stream, clock: Clock, spy: SpyTransport
 ) -> None:
     for _ in range(3):
@@ -107,9 +106,15 @@ async def test_a_session_claim_reads_one_record_however_long_the_log_is(
     spy.reads.clear()
     spy.appends.clear()
     await claimer("session", clock).claim(stream)
-    ((_, request),) = spy.reads
-    assert (request.start, request.limits.count) == (TailOffset(1), 1)
-    assert len(spy.appends) == 1
+    assert spy.reads == []
+    assert [batch.fencing_token for _, batch in spy.appends] == ["", "end-AAAA"]
+
+
+async def test_the_claim_of_a_new_session_is_one_append(stream: Stream, clock: Clock, spy: SpyTransport) -> None:
+    claim = await claimer("session", clock).claim(stream)
+    assert claim.start_seq == 1
+    assert spy.reads == []
+    assert [(batch.fencing_token, batch.match_seq_num) for _, batch in spy.appends] == [("", 0)]
 
 
 async def test_a_session_claim_on_an_active_stream_costs_one_read_and_one_refused_append(

@@ -192,15 +192,22 @@ def refuse_reads(spy: SpyTransport) -> None:
     spy.before_read = refuse
 
 
-@pytest.mark.parametrize("refuse", [refuse_appends, refuse_reads])
 async def test_a_store_that_fails_is_not_a_stream_that_is_done(
-    context: ResumableStreamContext, spy: SpyTransport, refuse: Callable[[SpyTransport], None]
+    context: ResumableStreamContext, spy: SpyTransport
 ) -> None:
-    refuse(spy)
+    refuse_appends(spy)
     source = ended("x")
     with pytest.raises(Unavailable):
         await context.resumable_stream("a", source)
     assert source.calls == 0
+
+
+async def test_to_start_a_stream_is_one_append(context: ResumableStreamContext, spy: SpyTransport) -> None:
+    source = ended("x")
+    refuse_reads(spy)
+    assert await text_of(await context.resumable_stream("a", source)) == "x"
+    assert source.calls == 1
+    assert spy.appends[0][1].fencing_token == ""
 
 
 async def test_joining_fails_at_once_if_it_cannot_be_opened(context: ResumableStreamContext, spy: SpyTransport) -> None:

@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 
 
 class StreamInUse(PerdureError):
-    """A generation is active on the stream, or its name was used up; answer 409."""
+    """A generation is active on the stream, or its name was used up; answer 409.
+
+    `token` is the fencing token that was in force, if that is known.
+    """
 
     code = "resource_already_exists"
+
+    def __init__(self, message: str, token: str | None = None) -> None:
+        super().__init__(message)
+        self.token = token
 
 
 class Claim(Struct, frozen=True, gc=False):
@@ -126,13 +133,21 @@ class Claimer:
         return await self._claim_session(stream, about_to_append)
 
     async def _claim_session(self, stream: Stream, about_to_append: Callable[[], None]) -> Claim:
+        # As if the chat were new: then that is all, and otherwise the refusal names the token in force, which costs no
+        # more than to read the last record.
+        claim, in_force = await self._claim_fresh(stream)
+        if claim is not None:
+            return claim
+        if in_force is not None and tokens.is_terminal(in_force):
+            about_to_append()
+            return await self._append_fence(stream, Guard(fencing_token=in_force))
         end = await read_end(stream)
         guard = session_guard(end)
         if guard is not None:
             about_to_append()
             return await self._append_fence(stream, guard)
         assert end.last is not None
-        held_token = await self._held_token(stream, end.last)
+        held_token = end.last.text if end.last.command is CommandKind.FENCE else in_force or ""
         guard = takeover_guard(held_token, end.last, self._surroundings.now_ms())
         if guard is None:
             raise StreamInUse(f"a generation is active on {stream.name!r}")
@@ -141,16 +156,22 @@ class Claimer:
         told = [] if body is None else [AppendRecord(body)]
         return await self._append_fence(stream, guard, [*told, AppendRecord.fence(ended)])
 
-    async def _held_token(self, stream: Stream, last: SequencedRecord) -> str:
-        """The token in force. An append that must bounce tells it without reading back to the fence."""
-        if last.command is CommandKind.FENCE:
-            return last.text
-        wrong = tokens.holder_token(None, self._surroundings.random_bytes)
+    async def _claim_fresh(self, stream: Stream) -> tuple[Claim | None, str | None]:
+        """Claim a stream that was never written to; or else the token in force, None if that is not told."""
+        token = self._new_token()
+        fence = AppendRecord.fence(token, timestamp=self._surroundings.now_ms())
         try:
-            await stream.append([AppendRecord.trim(0)], fencing_token=wrong)
-        except FencingTokenMismatch as exc:
-            return exc.expected
-        raise AssertionError("a random fencing token was in force")
+            ack = await stream.append([fence], fencing_token="", match_seq_num=0)
+        except AppendConditionFailed as exc:
+            in_force = exc.expected if isinstance(exc, FencingTokenMismatch) else None
+            if exc.in_doubt or in_force == token:
+                head = await find_head(stream)  # the ack of a first try was lost
+                if head.held_token == token and head.active_start is not None:
+                    return Claim(token, head.active_start + 1), None
+            return None, in_force
+        except PerdureError as exc:
+            return await _after_failure(stream, token, exc), None
+        return Claim(token, ack.end.seq_num), None
 
     async def _claim_shared(self, stream: Stream, about_to_append: Callable[[], None]) -> Claim:
         end = await read_end(stream)
@@ -184,8 +205,10 @@ class Claimer:
         return Claim(claim.token, ack.end.seq_num)
 
     async def _append_fence(self, stream: Stream, guard: Guard, before: Sequence[AppendRecord] = ()) -> Claim:
-        token = tokens.holder_token(self._settings.session_lease_ms, self._surroundings.random_bytes)
-        return await append_fence(stream, guard, token, self._surroundings.now_ms(), before)
+        return await append_fence(stream, guard, self._new_token(), self._surroundings.now_ms(), before)
+
+    def _new_token(self) -> str:
+        return tokens.holder_token(self._settings.session_lease_ms, self._surroundings.random_bytes)
 
 
 async def append_fence(
@@ -221,7 +244,8 @@ async def _after_failure(stream: Stream, token: str, failure: PerdureError) -> C
         if head.held_token == token and head.active_start is not None:
             return Claim(token, head.active_start + 1)
     if condition_failed:
-        raise StreamInUse(f"{stream.name!r} was claimed by somebody else") from None
+        token_in_force = failure.expected if isinstance(failure, FencingTokenMismatch) else None
+        raise StreamInUse(f"{stream.name!r} was claimed by somebody else", token_in_force) from None
     raise failure
 
 

@@ -32,7 +32,6 @@ from typing import Literal, TypeAlias
 
 from ..client import S2, Stream
 from ..errors import Invalid, PerdureError, SessionClosed, UsageError
-from ..model.records import CommandKind
 from . import tokens
 from .chat_store import ChatStore
 from .claim import Claim, Guard, StreamInUse, append_fence, claim_and_connect
@@ -152,7 +151,7 @@ class ResumableStreamContext:
         """
         decoder = SkippingDecoder(skip_characters, unit)
         try:
-            return await self._started(stream_id, make_stream, looks_first=True)
+            return await self._started(stream_id, make_stream)
         except _StreamDone:
             return None
         except StreamInUse:
@@ -166,25 +165,25 @@ class ResumableStreamContext:
         *,
         unit: TextUnit = "utf16",
     ) -> TextStream | None:
-        """Start a stream that is known to be new, which saves a look at it; None if it was started before.
+        """Start a stream that is to be new; None if it was started before.
 
         `skip_characters` means nothing to who starts a stream. Raises as `resumable_stream` does.
         """
         SkippingDecoder(skip_characters, unit)  # checks both
         try:
-            return await self._started(stream_id, make_stream, looks_first=False)
-        except StreamInUse:
+            return await self._started(stream_id, make_stream)
+        except (_StreamDone, StreamInUse):
             return None
 
-    async def _started(self, stream_id: str, make_stream: MakeStream, *, looks_first: bool) -> TextStream:
-        """Claim and start the stream. Raises `StreamInUse`, and `_StreamDone` if it was looked at."""
+    async def _started(self, stream_id: str, make_stream: MakeStream) -> TextStream:
+        """Claim and start the stream. Raises `StreamInUse`, and `_StreamDone` if nobody writes it any more."""
         if not callable(make_stream):
             kind = type(make_stream).__qualname__
             raise Invalid(f"make_stream must be a function without arguments that starts the source, got {kind}")
         stream = await self._stream(stream_id)
         # In a task of its own: a request that is cancelled must not leave a claim behind that nobody writes under.
         starting = asyncio.get_running_loop().create_task(
-            self._start(stream, make_stream, looks_first), name=f"claim of {stream.name}"
+            self._start(stream, make_stream), name=f"claim of {stream.name}"
         )
         self._tasks.own(starting, on_done=_seen)
         told, stored = await asyncio.shield(starting)
@@ -196,18 +195,18 @@ class ResumableStreamContext:
                 raise
         return told
 
-    async def _start(
-        self, stream: Stream, make_stream: MakeStream, looks_first: bool
-    ) -> tuple[TextStream, asyncio.Future[None]]:
+    async def _start(self, stream: Stream, make_stream: MakeStream) -> tuple[TextStream, asyncio.Future[None]]:
         """Claim the stream, and start what stores it; gives what the source gives, and what resolves at the end."""
         holder = tokens.text_holder_token(self._lease_ms, self._surroundings.random_bytes)
 
         async def claim(about_to_append: Callable[[], None]) -> Claim:
-            if looks_first:
-                last = (await read_end(stream)).last
-                if last is not None and last.command is CommandKind.FENCE and tokens.is_terminal(last.text):
-                    raise _StreamDone(f"{stream.name!r} is done")
-            return await append_fence(stream, Guard(fencing_token=""), holder, self._surroundings.now_ms())
+            # A look before it would cost every new stream a round trip, and would create it, which is a commit more.
+            try:
+                return await append_fence(stream, Guard(fencing_token=""), holder, self._surroundings.now_ms())
+            except StreamInUse as exc:
+                if exc.token is not None and tokens.is_terminal(exc.token):
+                    raise _StreamDone(f"{stream.name!r} is done") from None
+                raise
 
         settings = self._read_settings()
         claimed, session, opening = await claim_and_connect(stream, claim)
@@ -276,6 +275,9 @@ class ResumableStreamContext:
         return await self._state(await self._stream(stream_id))
 
     async def _state(self, stream: Stream) -> Literal[True, "DONE"] | None:
+        run = self._runs.get((stream.basin_name, stream.name))
+        if run is not None and run.head is not None:
+            return True
         end = await read_end(stream)
         if end.last is None:
             return None
