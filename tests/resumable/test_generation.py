@@ -554,6 +554,25 @@ async def test_a_claim_that_fails_leaves_nothing_open(chat: Chat, spy: SpyTransp
     assert (spy.open_reads, spy.open_appends) == (0, 0)
 
 
+async def test_who_resumes_where_it_is_generated_need_not_look_for_its_beginning(
+    spy: SpyTransport, new_chat: NewChat
+) -> None:
+    chat, other = await new_chat(), await new_chat()
+    source = Source(START, text("a"))
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    await reading.until("a")
+    spy.reads.clear()
+    here = Reading(await chat.replay("c", active_only=True))
+    assert spy.reads == []
+    elsewhere = Reading(await other.replay("c", active_only=True))
+    assert spy.reads != []
+    source.give(FINISH)
+    source.end()
+    assert await here.rest() == await elsewhere.rest() == await reading.rest()
+    await chat.aclose()
+    await other.aclose()
+
+
 # --- leases ---
 
 

@@ -110,6 +110,8 @@ def _without_user(seq_num: int, body: bytes) -> bytes:
 
 def _seeded(view: ReplayView) -> View:
     def show(seq_num: int, body: bytes) -> bytes:
+        if view.is_settled:
+            return id_first(seq_num, body)
         shown = view.show(body)
         own = id_first(seq_num, body) if shown.send else b""
         return own + b"".join(map(without_id, shown.seed)) if shown.seed else own

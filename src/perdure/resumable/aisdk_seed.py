@@ -70,10 +70,17 @@ class ReplayView:
         self._include_user = include_user
         self._user: UserRecordReader | None = UserRecordReader()
         self._base: JsonObject | None = None
+        self.is_settled: bool = False
+        """Whether every further record is sent as it is."""
 
     def show(self, body: bytes) -> ReplayedRecord:
         """What to send for the next data record of the generation."""
-        if self._user is None and self._base is None:
+        shown = self._show(body)
+        self.is_settled = self._user is None and self._base is None
+        return shown
+
+    def _show(self, body: bytes) -> ReplayedRecord:
+        if self.is_settled:
             return _SEND
         if self._user is not None and is_user_record(body):
             if self._seed:

@@ -248,12 +248,16 @@ class ResumableChat:
         if mode is Mode.SESSION and live and not active_only:
             plan = replay.live_replay(from_seq_num)
         else:
-            head = await self._head(stream)
-            run = self._run_of(head, name)
-            if run is not None and run.is_trimming:
-                # A reader that begins now would lose what is trimmed before it gets there. It finds the stream idle.
-                await asyncio.wait((run.task,))
-                head, run = await self._head(stream), None
+            run = self._runs.get(name)
+            head = None if run is None else run.head
+            if head is None:
+                head = await self._head(stream)
+                run = self._run_of(head, name)
+                if run is not None and run.is_trimming:
+                    # A reader that begins now would lose what is trimmed before it gets there. It finds the stream
+                    # idle.
+                    await asyncio.wait((run.task,))
+                    head, run = await self._head(stream), None
             plan = replay.replay(mode, head, from_seq_num=from_seq_num, active_only=active_only)
         if plan is None:
             return nothing()

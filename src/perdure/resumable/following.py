@@ -152,33 +152,35 @@ class FollowingBody:
         return None
 
     def _shown(self, records: tuple[SequencedRecord, ...]) -> bytes:
+        # A replay runs through here once for each record of an answer, so what is looked at each time is local.
         frames: list[bytes] = []
-        view, end_seq = self._view, self._plan.end_seq
+        view, end_seq, cursor = self._view, self._plan.end_seq, self._cursor
         for record in records:
             seq_num = record.seq_num
             if end_seq is not None and seq_num >= end_seq:
                 self._ended = True
                 break
-            if seq_num != self._cursor:
-                self._check_gap(record)
-            self._seen_any = True
-            self._cursor = seq_num + 1
+            if seq_num != cursor:
+                self._check_gap(record, cursor)
+            cursor = seq_num + 1
             if not record.headers or (command := record.command) is None:
                 if record.body:
                     frames.append(view(seq_num, record.body))
             elif command is CommandKind.FENCE and self._fence_ends(record):
                 self._ended = True
                 break
+            self._seen_any = True
+        self._cursor = cursor
         self._quiet_from_now()
         return b"".join(frames) if len(frames) != 1 else frames[0]
 
-    def _check_gap(self, record: SequencedRecord) -> None:
-        missing = record.seq_num - self._cursor
+    def _check_gap(self, record: SequencedRecord, cursor: int) -> None:
+        missing = record.seq_num - cursor
         if missing <= 0 or not self._seen_any:
             return
         if missing == 1 and self._plan.trimmed_at_end and _is_terminal_fence(record):
             return
-        lost = f"{self._cursor} to {record.seq_num - 1}"
+        lost = f"{cursor} to {record.seq_num - 1}"
         raise RecordsLost(f"records {lost} of {self._stream.name!r} were trimmed before they were read")
 
     def _fence_ends(self, fence: SequencedRecord) -> bool:

@@ -28,6 +28,7 @@ from .local_readers import LocalReaders, Reader
 from .owned_tasks import SHUTDOWN_SECONDS
 from .settings import ChatSettings, Mode, Surroundings
 from .stop import feed_generation
+from .tail_search import StreamHead
 from .tap import Tap
 from .tokens import RandomBytes
 from .writer import PAUSE_SECONDS, GenerationWriter, WriterTiming
@@ -142,6 +143,19 @@ class Generation:
     def is_generating(self) -> bool:
         """Whether the source has not been let go of yet."""
         return self._phase in (_Phase.NEW, _Phase.GENERATING)
+
+    @property
+    def head(self) -> StreamHead | None:
+        """The state of the stream, without a look at it; None unless this generation is what is active there.
+
+        Somebody else may have ended it without its writer knowing yet. Who reads from here on sees that as those do who
+        came a moment earlier: the terminal fence follows.
+        """
+        if not self.is_generating or self._foreign_fence is not None or self._interruption is not None:
+            return None
+        start_seq = self.claim.start_seq
+        end = start_seq if self._writer is None else self._writer.durable_end
+        return StreamHead(end, None, None, self.claim.token, start_seq - 1, True)
 
     @property
     def task(self) -> asyncio.Task[None]:
