@@ -13,7 +13,7 @@ from resumable_stream import (  # type: ignore[import-untyped]  # it has annotat
     create_resumable_stream_context,
 )
 
-from .resumable_work import Source
+from .resumable_work import Source, as_text
 from .scenario import check
 
 
@@ -23,7 +23,7 @@ class RedisContext:
         self._server = server
 
     async def start(self, name: str, source: Source) -> AsyncIterator[str]:
-        pieces: AsyncIterator[str] | None = await self._context.resumable_stream(name, source)
+        pieces: AsyncIterator[str] | None = await self._context.resumable_stream(name, lambda: as_text(source))
         assert pieces is not None, f"{name} is over"
         return pieces
 

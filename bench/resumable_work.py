@@ -1,13 +1,14 @@
 """What is asked of each package that makes answers resumable, and the process in which one of them takes its turns.
 
-An answer is text in the form of server-sent events, as the AI SDK reads it; each token carries the time at which its
-source gave it. Both packages get the same sources and hand out the same text, in one process each, under uvloop as a
-web server would run them.
+A source gives chunks of the AI SDK as dicts, each token with the time at which it was given; what comes out is text in
+the form of server-sent events. A package that takes text has its sources' chunks written as JSON by the application, as
+its documentation shows. Each runs in one process, under uvloop as a web server would run it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,8 +24,8 @@ from .children import Door
 from .measure import Samples, resident_bytes
 from .scenario import check
 
-CHAT, THEIRS = "chat object", "resumable-stream"
-PACKAGES = {CHAT: "bench.resumable_chat", THEIRS: "bench.resumable_redis"}
+CHAT, CONTEXT, THEIRS = "chat object", "context", "resumable-stream"
+PACKAGES = {CHAT: "bench.resumable_chat", CONTEXT: "bench.resumable_context", THEIRS: "bench.resumable_redis"}
 """Each module has `connect(place) -> AbstractAsyncContextManager[Package]`."""
 
 _DELTA = re.compile(r'"delta":"(\d+)"')
@@ -33,7 +34,8 @@ _SETTLE_SECONDS = 0.2
 """Before tabs resume, and before the first token: who resumes before Redis has taken the answer's subscription is
 never heard by `resumable-stream`."""
 
-Source: TypeAlias = Callable[[], AsyncIterator[str]]
+Chunk: TypeAlias = dict[str, str]
+Source: TypeAlias = Callable[[], AsyncIterator[Chunk]]
 
 
 class Package(Protocol):
@@ -102,20 +104,22 @@ class Answer:
         self._pause = pause
         self._hold = hold
 
-    async def __call__(self) -> AsyncIterator[str]:
-        yield _event('{"type":"start"}')
-        yield _event('{"type":"text-start","id":"text-1"}')
+    async def __call__(self) -> AsyncIterator[Chunk]:
+        yield {"type": "start"}
+        yield {"type": "text-start", "id": "text-1"}
         for _ in range(self._tokens):
             await asyncio.sleep(self._pause)
-            yield _event(f'{{"type":"text-delta","id":"text-1","delta":"{time.perf_counter_ns()}"}}')
+            yield {"type": "text-delta", "id": "text-1", "delta": f"{time.perf_counter_ns()}"}
         if self._hold is not None:
             await self._hold.wait()
-        yield _event('{"type":"text-end","id":"text-1"}')
-        yield _event('{"type":"finish"}')
+        yield {"type": "text-end", "id": "text-1"}
+        yield {"type": "finish"}
 
 
-def _event(data: str) -> str:
-    return f"data: {data}\n\n"
+async def as_text(source: Source) -> AsyncIterator[str]:
+    """What an application makes of its chunks for a package that takes text."""
+    async for chunk in source():
+        yield f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
 
 
 async def _read(pieces: AsyncIterator[str], tokens: int, reached: asyncio.Event | None = None) -> list[float]:
@@ -148,10 +152,10 @@ async def _generate(package: Package, job: Job, prefix: str, turn: Turn) -> None
     """All answers at once, with their tabs; the time counts from the first token on."""
     begin = asyncio.Event()
 
-    async def source() -> AsyncIterator[str]:
+    async def source() -> AsyncIterator[Chunk]:
         await begin.wait()
-        async for piece in Answer(job.tokens, pause=job.pause)():
-            yield piece
+        async for chunk in Answer(job.tokens, pause=job.pause)():
+            yield chunk
 
     names = [f"{prefix}-{number}" for number in range(job.answers)]
     asked = await asyncio.gather(*(package.start(name, source) for name in names))
