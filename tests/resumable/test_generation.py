@@ -103,6 +103,8 @@ async def test_the_trim_of_a_single_use_stream_comes_before_its_terminal_fence(
     errors = [error_body] if fails else []
     assert kinds == [CommandKind.FENCE, *compact(START), *errors, CommandKind.TRIM, CommandKind.FENCE]
     assert written[-1].body.startswith(b"error-" if fails else b"end-")
+    # In one batch: a trim without a fence would leave a stream that tells nobody of its end.
+    assert [record.command for record in spy.appends[-1][1].records[-2:]] == kinds[-2:]
 
 
 async def test_every_batch_is_guarded_by_the_token_and_the_sequence(s2: S2, spy: SpyTransport, chat: Chat) -> None:

@@ -65,9 +65,9 @@ class GenerationWriter:
     """
 
     __slots__ = (
-        "_batch_size", "_doubt", "_failure", "_in_flight", "_linger", "_loop", "_on_doubt", "_on_durable",
-        "_on_failure", "_on_pause", "_renew_after", "_session", "_ticking", "_timing", "_token", "_waiter", "_waiting",
-        "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
+        "_batch_size", "_doubt", "_failure", "_in_flight", "_inseparable", "_linger", "_loop", "_on_doubt",
+        "_on_durable", "_on_failure", "_on_pause", "_renew_after", "_session", "_ticking", "_timing", "_token",
+        "_waiter", "_waiting", "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,7 @@ class GenerationWriter:
         self._waiting: list[AppendRecord] = []
         self._waiting_bytes = 0
         self._waiting_since = 0.0
+        self._inseparable = 0
         self._in_flight: deque[list[AppendRecord]] = deque()
         self._doubt: AppendConditionFailed | None = None
         self._failure: BaseException | None = None
@@ -148,10 +149,15 @@ class GenerationWriter:
                 self._loop.call_soon(self._flush)
 
     def put_last(self, records: Sequence[AppendRecord]) -> None:
-        """Take the records that end the generation: together with what waits, and with no renewal after them."""
+        """Take the records that end the generation: together with what waits, and with no renewal after them.
+
+        They go in one batch whatever its limit is: whoever died between the trim of all and the fence would leave a
+        stream that tells nobody of its end.
+        """
         self.stop_ticking()
         if self._failure is None:
             self._waiting.extend(records)
+            self._inseparable = len(records)
             self._waiting_bytes += sum(record.metered_bytes for record in records)
             self._flush()
 
@@ -216,6 +222,9 @@ class GenerationWriter:
             if size > MAX_BATCH_BYTES:
                 break
             count += 1
+        before_last = len(waiting) - self._inseparable
+        if count > before_last:
+            count = before_last or len(waiting)
         return waiting[:count]
 
     def _answered(self, answer: asyncio.Future[AppendAck]) -> None:
