@@ -32,6 +32,9 @@ class Value:
     of: Callable[[Turn], float]
     more_is_better: bool = False
     limit: float | None = 1.0
+    tells_stored: bool = False
+    """Whether the notes say what one of `per` answers takes outside of the process."""
+    per: int = 1
 
 
 def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
@@ -72,7 +75,13 @@ def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
             held,
             [
                 Value(f"resuming {whole}", "ms", lambda turn: p50_ms(turn.samples)),
-                Value(f"memory of {whole}", "KB", lambda turn: max(turn.memory_bytes / held.answers / 1e3, 1)),
+                Value(
+                    f"memory of {whole}",
+                    "KB",
+                    lambda turn: max(turn.memory_bytes / held.answers / 1e3, 1),
+                    tells_stored=True,
+                    per=held.answers,
+                ),
             ],
         ),
     ]
@@ -98,15 +107,20 @@ class Contest:
 
     def _row(self, value: Value, package: str, turns: dict[str, list[Turn]]) -> Row:
         ours, theirs = ([value.of(turn) for turn in turns[name]] for name in (package, THEIRS))
+        if value.tells_stored:  # memory that an earlier turn has left is used again, so the largest turn tells
+            ours, theirs = [max(ours)], [max(theirs)]
         ratios = [
             mine / other if value.more_is_better else other / max(mine, 1e-9)
             for mine, other in zip(ours, theirs, strict=True)
         ]
-        notes = [f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} pairs"]
+        notes = [f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} pairs"] if len(ratios) > 1 else []
         for name, values in ((package, ours), (THEIRS, theirs)):
             busy = sum(turn.cpu for turn in turns[name]) / sum(turn.seconds for turn in turns[name])
             shown = statistics.median(values)
             notes.append(f"{name} {shown:,.2f} {value.unit}, {busy:.0%} of a core")
+            if value.tells_stored:
+                kept = statistics.median(turn.stored_bytes for turn in turns[name]) / value.per / 1e3
+                notes[-1] += f", and {kept:,.0f} KB {'in Redis' if name == THEIRS else 'on the disk'}"
         limit = None if value.limit is None else at_least(value.limit)
         return Row(f"{package}: {value.what}", statistics.median(ratios), self._against, limit, "; ".join(notes))
 

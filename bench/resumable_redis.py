@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import redis.asyncio
 from resumable_stream import (  # type: ignore[import-untyped]  # it has annotations, but no py.typed
@@ -15,6 +16,9 @@ from resumable_stream import (  # type: ignore[import-untyped]  # it has annotat
 
 from .resumable_work import Source, as_text
 from .scenario import check
+
+MAX_CONNECTIONS: Final = 1_000
+"""By default redis-py refuses the 101st command that waits for its answer, and two hundred answers begin at once."""
 
 
 class RedisContext:
@@ -46,7 +50,8 @@ async def _ignore(message: str) -> None:
 @asynccontextmanager
 async def connect(place: str) -> AsyncIterator[RedisContext]:
     """On the Redis server at `place`, with connections that are there before the first answer."""
-    publisher, subscriber = RedisPublisher(place), RedisSubscriber(place)
+    url = f"{place}?max_connections={MAX_CONNECTIONS}"
+    publisher, subscriber = RedisPublisher(url), RedisSubscriber(url)
     await publisher.connect()
     await subscriber.connect()
     # A subscriber whose last channel goes stops to listen, and one that comes at that moment is never heard.
