@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
+import msgspec
+
 from ..client import Stream
 from ..errors import Invalid, NotFound, SessionClosed
 from ..model.resources import StreamInfo
@@ -29,11 +31,12 @@ from .lease import GenerationAbandoned, LeaseWarden
 from .local_readers import Reader
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
 from .replay import ReplayPlan
-from .responses import ChatResponse, accepted, in_use, nothing
+from .responses import ChatResponse, accepted, going, in_use, nothing
 from .settings import ChatSettings, Delivery, Mode, Surroundings
 from .stop import FixedClosing, stop_from_outside
 from .tail_search import StreamHead, find_head
 from .tap import Tap
+from .termination import TerminationSignals
 from .watch import WatchRooms
 from .writer import WriterTiming
 
@@ -71,14 +74,26 @@ class ResumableChat:
         self._tasks = OwnedTasks()
         self._bodies: WeakSet[FollowingBody] = WeakSet()
         self._closed = False
+        self._signals: TerminationSignals | None = None
+        """While a server runs this by its `lifespan`."""
+        self._ending: asyncio.Task[None] | None = None
+        self._server_ends = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Open the store, make sure of the basin, and close everything at the end; for `FastAPI(lifespan=…)`."""
-        async with self:
-            yield
+        """Open the store, make sure of the basin, and close everything at the end; for `FastAPI(lifespan=…)`.
+
+        When the process gets SIGINT or SIGTERM, it drains, and then ends live replays and watches: the server waits for
+        them before it ends this. Clients ask again, and find the next process.
+        """
+        self._signals = TerminationSignals(self._told_to_end)
+        try:
+            async with self:
+                yield
+        finally:
+            self._signals.close()
 
     async def __aenter__(self: ChatT) -> ChatT:
         await self._store.basin()
@@ -93,6 +108,9 @@ class ResumableChat:
         """Take no more calls, `drain`, end the bodies that are still being sent, then close the rest. Idempotent."""
         self._closed = True
         await self.drain(timeout=timeout)
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait((self._ending,))
         # Live replays never end by themselves, and servers wait for their responses before they stop.
         for body in tuple(self._bodies):
             await body.aclose()
@@ -105,6 +123,20 @@ class ResumableChat:
         Those write their error and terminal records, for which they get two more seconds.
         """
         await self._tasks.drain(timeout=timeout)
+
+    def _told_to_end(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(
+                self._end_what_has_no_end(), name="end of live bodies"
+            )
+
+    async def _end_what_has_no_end(self) -> None:
+        await self.drain()
+        self._server_ends = True
+        for body in tuple(self._bodies):
+            if body.is_endless:
+                await body.aclose()
+        await self._rooms.aclose()
 
     def background(self, awaitable: Awaitable[object]) -> None:
         """Keep `awaitable` running until it is done or this object is closed; a failure is logged.
@@ -283,6 +315,11 @@ class ResumableChat:
         include_user: bool = False,
         view: View | None = None,
     ) -> FollowingBody:
+        if plan.end_at is EndAt.NEVER:
+            if self._signals is not None:
+                self._signals.listen()
+            if self._server_ends:  # a client that asks again before the server has closed its door
+                plan = msgspec.structs.replace(plan, end_at=EndAt.TAIL, waits_for_stream=False)
         reader: Reader | None = None
         if run is not None and self._settings.mode is Mode.SINGLE_USE:
             reader = run.attach_reader(plan.start_seq, tap)
@@ -316,6 +353,10 @@ class ResumableChat:
         """
         if self._settings.mode is Mode.SINGLE_USE:
             raise Invalid("watch needs mode 'session' or 'shared': a single-use name sees one generation only")
+        if self._server_ends:
+            return going()
+        if self._signals is not None:
+            self._signals.listen()
         stream = await self._store.stream(name)
         watcher = self._rooms.enter(stream, self._settings.keep_alive_ms)
         return ChatResponse(200, headers=self._adapter.headers, chunks=watcher)

@@ -101,6 +101,11 @@ class FollowingBody:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether it shows what comes until the client goes."""
+        return self._plan.end_at is EndAt.NEVER
+
     async def open(self) -> bool:
         """Begin to read, as the first step of the iteration would; False if there is no such stream."""
         return self._session is not None or await self._open() is not None

@@ -167,6 +167,12 @@ def not_found() -> ChatResponse:
     return ChatResponse(404, headers={"content-type": "text/plain; charset=utf-8"}, content=b"Not found")
 
 
+def going() -> ChatResponse:
+    """503: this process is about to end; ask again."""
+    headers = {"content-type": "text/plain; charset=utf-8", **NO_STORE}
+    return ChatResponse(503, headers=headers, content=b"The server is about to stop")
+
+
 def json_snapshot(content: bytes) -> ChatResponse:
     """200 with JSON that is true now and perhaps not in a moment."""
     return ChatResponse(200, headers={"content-type": "application/json", **NO_STORE}, content=content)
