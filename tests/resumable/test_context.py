@@ -539,6 +539,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_what_is_not_set_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="basin name must be 8 to 48 bytes long, got 5"):
+        create_resumable_stream_context(path=":memory:", basin="texts")
     with pytest.raises(UsageError, match="S2_ACCESS_TOKEN is not set"):
         create_resumable_stream_context(basin=BASIN)
     environment.setenv("S2_ACCESS_TOKEN", "t")

@@ -368,7 +368,8 @@ def create_resumable_stream_context(
             `stop_stream` does. Only Perdure's readers look at it.
         surroundings: clocks and dice, for tests.
 
-    Raises `UsageError` when something is not set, and `Invalid`, a `ValueError`, for a number that is none.
+    Raises `UsageError` when something is not set, and `Invalid`, a `ValueError`, for a number that is none and for what
+    cannot be the name of a basin.
     """
     if client is not None and path is not None:
         raise UsageError("give `client` or `path`, not both")

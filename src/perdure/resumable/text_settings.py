@@ -10,6 +10,7 @@ from msgspec import Struct
 from ..client.endpoints import Endpoints
 from ..client.settings import token_from_env
 from ..errors import Invalid, UsageError
+from ..model.names import check_basin_name
 from .settings import DEFAULT_BATCH_SIZE, ChatSettings
 
 BASIN_NAME_VARIABLE: Final = "S2_BASIN"
@@ -30,12 +31,12 @@ class Place(Struct, frozen=True):
 
 
 def place_of(basin: str | None, environment: Mapping[str, str], *, has_store: bool) -> Place:
-    """Where the streams are; raises `UsageError` for what is not set."""
+    """Where the streams are; raises `UsageError` for what is not set, and `Invalid` for what can be no basin."""
     token = None if has_store else token_from_env(environment)
     name = basin or environment.get(BASIN_NAME_VARIABLE)
     if not name:
         raise UsageError(f"{BASIN_NAME_VARIABLE} is not set; set it, or give basin=…")
-    return Place(name, token, None if has_store else Endpoints.from_env(environment))
+    return Place(check_basin_name(name), token, None if has_store else Endpoints.from_env(environment))
 
 
 def settings_of(environment: Mapping[str, str], lease_ms: int | None) -> ChatSettings:

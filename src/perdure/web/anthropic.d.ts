@@ -64,7 +64,12 @@ export interface Subscription {
 export interface ChatClient {
   /** The turns so far; what follows them is what the next subscription begins with. Empty without a `historyUrl`. */
   loadHistory(): Promise<ChatHistory>;
-  /** Ask for the events from here on; rejects when the first request fails. Read the events, or cancel. */
+  /**
+   * Ask for the events from here on; rejects when the first request fails. Read the events, or cancel.
+   *
+   * Over HTTP/1.1 a browser opens at most six connections to one origin, for all tabs together: where six tabs stay
+   * subscribed, a `send` waits. Serve HTTP/2, or cancel while the tab is hidden and subscribe again: the cursor is kept.
+   */
   subscribe(options?: SubscriptionOptions): Promise<Subscription>;
   /**
    * POST `body` as JSON, and read the answer: from the response, or after a 202 from `subscribeUrl`. Rejects with an
