@@ -29,6 +29,7 @@ COMMANDS: Final = [
     for line in block.code.splitlines()
     if line.startswith("$ ")
 ]
+NOT_ABOUT_CODE: Final = ("index", "performance")
 _LINK: Final = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _OPTIONS: Final = re.compile(r"^<!-- options: (\S+) -->\n((?:^\|.*\n)+)", re.MULTILINE)
 OPTIONS: Final = [found for path in DOCS.glob("*.md") for found in _OPTIONS.findall(path.read_text())]
@@ -44,7 +45,7 @@ def anchors(path: Path) -> set[str]:
 def test_a_page_has_one_title_and_begins_with_code(path: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
     assert re.findall(r"^# .+$", text, re.M) == [path.read_text().splitlines()[0]]
-    if path.stem != "index":
+    if path.stem not in NOT_ABOUT_CODE:
         first = blocks(path.stem)[0]
         assert (first.language, first.fragment) == ("python", None)
 
