@@ -266,6 +266,10 @@ async def claim_and_connect(
 
     try:
         claimed = await claim(connect)
+        if opening is not None and opening.done() and (opening.cancelled() or opening.exception() is not None):
+            # It met what was there before the claim: a stream that was being deleted, and is new now.
+            await session.abandon()
+            session, opening = stream.append_session(), None
         connect()
     except BaseException:
         if opening is not None:
