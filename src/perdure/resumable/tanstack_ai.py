@@ -92,6 +92,7 @@ __all__ = [
     "History",
     "SessionSource",
     "SourceContext",
+    "StreamNameFor",
     "TanstackChat",
     "create_resumable_chat",
     "replay_options",
