@@ -32,8 +32,9 @@ def client_threads() -> set[threading.Thread]:
 
 def calls_in_flight() -> int:
     """How many tasks the clients of this process run for their callers."""
-    tasks = [found for found in gc.get_objects() if isinstance(found, asyncio.Task)]
-    return sum(1 for task in tasks if not task.done() and "_Call" in repr(task.get_coro()))
+    # By way of the loops: a task that another thread is just making must not be looked at.
+    loops = [found for found in gc.get_objects() if isinstance(found, asyncio.AbstractEventLoop)]
+    return sum(1 for loop in loops for task in asyncio.all_tasks(loop) if "_Call" in repr(task.get_coro()))
 
 
 def wait_for_calls(count: int) -> None:
@@ -210,12 +211,7 @@ with S2.open(DIRECTORY) as s2:
                 assert "fork" in str(exc), exc
             else:
                 os._exit(2)
-        # A directory that the parent has not open: SQLite copies what it knows of its locks into the child, so a fork
-        # in the middle of a transaction leaves the child locked out of the parent's database.
-        with S2.open(DIRECTORY + "-of-child") as anew:
-            stream = anew.basins.ensure("blocking-basin", create_stream_on_append=True).stream("s")
-            assert stream.append([AppendRecord("child")]).start.seq_num == 0
-        del s2, stream, anew, call
+        del s2, stream, call  # the child opens nothing: a fork may have caught SQLite with a lock in its hand
         import gc
         gc.collect()
         os._exit(0)
@@ -225,6 +221,6 @@ print("done")
 """
 
 
-def test_after_a_fork_the_child_opens_its_own(tmp_path: Path) -> None:
+def test_after_a_fork_the_client_is_the_parents(tmp_path: Path) -> None:
     done = run(f"DIRECTORY = {str(tmp_path / 'data')!r}\n{FORKING}", "-W", "error")
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
