@@ -93,9 +93,11 @@ async def test_every_view_of_a_basin_tells_its_location(serve: Serve) -> None:
         ensured = await server.http.put("/v1/basins/ensured-basin")
         again = await server.http.put("/v1/basins/ensured-basin")
         await server.http.delete("/v1/basins/made-basin")
+        # The deleted basin is listed until it is swept, which may have happened by now.
         listed = (await server.http.get("/v1/basins")).json()["basins"]
         infos = [made.json(), ensured.json(), again.json(), *listed]
-        assert [info["location"] for info in infos] == ["eu:here-1"] * 5
+        assert "ensured-basin" in [info["name"] for info in listed]
+        assert {info["location"] for info in infos} == {"eu:here-1"}
 
 
 # HTTP/2 ---------------------------------------------------------------------------------------------
