@@ -35,15 +35,15 @@ help:
 demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
-test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis ## Set up, and run the tests
+test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
 
-soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium ## The tests that take minutes
+soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
-bench: $(VENV)/.installed redis ## Measure, and print one table
+bench: $(VENV)/.installed redis postgres ## Measure, and print one table
 	@$(BIN)/python -m bench $(ARGS)
 
 # --- parts of `make check` ---------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ sync: $(VENV)/.installed ## Write the blocking classes from the asynchronous one
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
-.PHONY: venv chromium redis
+.PHONY: venv chromium redis postgres
 
 venv: $(VENV)/.installed ## Create .venv with everything in it, the package installed editable
 
@@ -185,6 +185,16 @@ redis:
 	    echo "==> Installing redis-server"; \
 	    export RUNLEVEL=1; $(APT_INSTALL) redis-server; } >/dev/null; \
 	  else echo "The benchmark needs Redis: sudo apt-get install redis-server"; exit 1; fi; }
+
+# Tests and benchmarks run PostgreSQL by themselves as well. The drop-in keeps Debian from making a cluster of its own.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || { \
+	  if $(IS_DEBIAN_ROOT); then \
+	    echo "==> Installing postgresql"; \
+	    mkdir -p /etc/postgresql-common/createcluster.d; \
+	    echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/perdure.conf; \
+	    export RUNLEVEL=1; $(APT_INSTALL) postgresql; } >/dev/null; \
+	  else echo "The tests need PostgreSQL: sudo apt-get install postgresql"; exit 1; fi; }
 
 .PHONY: clean distclean
 
