@@ -1,7 +1,7 @@
 """What it takes to load a page: the history of a long chat, at first and again after another turn.
 
 A chat object that has seen nothing folds the whole log; one that was asked before reads what came since. Both are
-measured as a route answers them, as JSON.
+measured as a route answers them: as JSON, or for TanStack AI as the snapshot that its live session begins with.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from perdure import S2
-from perdure.resumable import aisdk, anthropic
+from perdure.resumable import aisdk, anthropic, tanstack_ai
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.anthropic import AnthropicChat, ChatResponse, user_message
+from perdure.resumable.tanstack_ai import SourceContext, TanstackChat
 
 from .measure import Samples
 from .scenario import Row, Run, alone, at_most, check
@@ -25,18 +26,20 @@ AGAIN_LIMIT_MS = 10.0
 SHORT_TURN_EVENTS = 10
 BASIN = "bench-histories"
 
-Chat: TypeAlias = AiSdkChat | AnthropicChat
+Chat: TypeAlias = AiSdkChat | AnthropicChat | TanstackChat
 Event: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the adapters: how a chat is made, and how a turn of so many events is written to it."""
+    """What differs between the adapters: how a chat is made, a turn of so many events written, and a page loaded."""
 
     create: Callable[..., Chat]
     turn: Callable[[Any, int, int], Awaitable[ChatResponse]]
-    answers: str
-    """Where a history keeps what was answered and asked."""
+    load: Callable[[Any], Awaitable[bytes]]
+    """Gives the body that a page begins with."""
+    found: Callable[[bytes], int]
+    """How many questions and answers, or turns of both, such a body has."""
 
 
 async def _anthropic_turn(chat: AnthropicChat, number: int, events: int) -> ChatResponse:
@@ -70,9 +73,48 @@ async def _aisdk_turn(chat: AiSdkChat, number: int, events: int) -> ChatResponse
     return await chat.make_resumable("chat", source, delivery="replay", user_message=message)
 
 
+async def _tanstack_turn(chat: TanstackChat, number: int, events: int) -> ChatResponse:
+    asked = {"id": f"u{number}", "role": "user", "parts": [{"type": "text", "content": "What is new?"}]}
+    message = {"messageId": f"a{number}"}
+
+    async def source(_messages: list[Event], _context: SourceContext) -> AsyncIterator[Event]:
+        run = {"runId": f"r{number}", "threadId": "chat"}
+        yield {"type": "RUN_STARTED", **run}
+        yield {"type": "TEXT_MESSAGE_START", **message, "role": "assistant"}
+        for word in range(events - 9):  # the rest are these four, the three of the question, and two fences
+            yield {"type": "TEXT_MESSAGE_CONTENT", **message, "delta": f"word {word} of the answer "}
+        yield {"type": "TEXT_MESSAGE_END", **message}
+        yield {"type": "RUN_FINISHED", **run}
+
+    return await chat.make_session_response("chat", messages=[asked], source=source)
+
+
+async def _history_body(chat: AiSdkChat | AnthropicChat) -> bytes:
+    return bytes((await chat.history_response("chat")).body)
+
+
+async def _snapshot_frame(chat: TanstackChat) -> bytes:
+    response = await chat.replay("chat")
+    assert response.chunks is not None
+    try:
+        return await anext(response.chunks)
+    finally:
+        await response.aclose()
+
+
+def _messages_of_frame(frame: bytes) -> int:
+    (data,) = (line for line in frame.splitlines() if line.startswith(b"data: "))
+    return len(json.loads(data.removeprefix(b"data: "))["messages"])
+
+
 DIALECTS = {
-    "Anthropic": Dialect(anthropic.create_resumable_chat, _anthropic_turn, "turns"),
-    "AI SDK": Dialect(aisdk.create_resumable_chat, _aisdk_turn, "messages"),
+    "Anthropic": Dialect(
+        anthropic.create_resumable_chat, _anthropic_turn, _history_body, lambda body: len(json.loads(body)["turns"])
+    ),
+    "AI SDK": Dialect(
+        aisdk.create_resumable_chat, _aisdk_turn, _history_body, lambda body: len(json.loads(body)["messages"])
+    ),
+    "TanStack AI": Dialect(tanstack_ai.create_resumable_chat, _tanstack_turn, _snapshot_frame, _messages_of_frame),
 }
 
 
@@ -109,11 +151,10 @@ async def _histories(run: Run, s2: S2, name: str, dialect: Dialect, events: int,
 async def _timed(chat: Chat, samples: Samples, dialect: Dialect, turns: int) -> int:
     """Ask once; gives the bytes of the answer."""
     started = time.perf_counter()
-    response = await chat.history_response("chat")
+    body = await dialect.load(chat)
     samples.add(time.perf_counter() - started)
-    body = bytes(response.body)
-    found = len(json.loads(body)[dialect.answers])
-    check(found in (turns, 2 * turns), f"{turns} turns were written, the history has {found} {dialect.answers}")
+    found = dialect.found(body)
+    check(found in (turns, 2 * turns), f"{turns} turns were written, the page has {found} turns or messages")
     return len(body)
 
 

@@ -2,17 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
 
 import pytest
 
 from perdure import S2, AppendRecord, Basin, SeqNum, Stream, StreamDeletionPending
+from perdure.resumable import aisdk, anthropic, events, openai, tanstack_ai
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.aisdk_history import SessionFold
 from perdure.resumable.kept_histories import KeptHistories
 from tests.resumable.chats import (
     ANSWER,
+    BASIN,
     HOLDER,
     START,
     TEXT_START,
@@ -28,6 +30,8 @@ from tests.resumable.chats import (
     write,
 )
 from tests.resumable.spy_transport import SpyTransport
+
+KeepingChat: TypeAlias = AiSdkChat | anthropic.AnthropicChat | events.EventsChat | tanstack_ai.TanstackChat
 
 
 @pytest.fixture
@@ -269,15 +273,32 @@ async def test_a_history_of_records_that_are_all_gone_is_empty(chat: AiSdkChat, 
 
 
 async def test_kept_histories_are_bounded(s2: S2, chat: AiSdkChat, basin: Basin) -> None:
-    kept = KeptHistories(SessionFold, max_bytes=1000)
+    kept = KeptHistories(SessionFold, max_bytes=4000)
     streams = [basin.stream(f"c{number}") for number in range(10)]
     for stream in streams:
         await write(stream, fence(HOLDER), *[json.dumps(chunk) for chunk in answer("a", "x" * 100)], fence("end-AAAA"))
         assert (await kept.fold(stream)).snapshot()["messages"] == [assistant("a", "x" * 100)]
-    assert kept.size_bytes <= 1000
+    assert kept.size_bytes <= 4000
     assert 0 < len(kept) < 10
-    await write(streams[0], fence(HOLDER), *[json.dumps(chunk) for chunk in answer("b", "x" * 2000)], fence("end-AAAA"))
+    await write(streams[0], fence(HOLDER), *[json.dumps(chunk) for chunk in answer("b", "x" * 5000)], fence("end-AAAA"))
     assert len((await kept.fold(streams[0])).snapshot()["messages"]) == 2  # type: ignore[arg-type]  # a list
+
+
+@pytest.mark.parametrize(
+    "create",
+    [module.create_resumable_chat for module in (aisdk, anthropic, events, openai, tanstack_ai)],
+    ids=lambda create: create.__module__.rpartition(".")[2],
+)
+@pytest.mark.parametrize(("cache_bytes", "kept"), [(0, 0), (1_000_000, 1)])
+async def test_the_kept_histories_of_a_chat_object_are_bounded_by_its_setting(
+    create: Callable[..., KeepingChat], cache_bytes: int, kept: int
+) -> None:
+    async with create(path=":memory:", basin=BASIN, mode="session", history_cache_bytes=cache_bytes) as chat:
+        response = await chat.make_resumable("c", [{"type": "ping"}], delivery="replay")
+        assert response.status_code == 202
+        await chat.drain()
+        await chat.history("c")
+        assert len(chat._histories) == kept
 
 
 async def test_histories_that_are_asked_for_at_once_agree(chat: AiSdkChat) -> None:

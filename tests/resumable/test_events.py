@@ -12,7 +12,7 @@ from perdure.resumable.events import EventsChat, create_resumable_chat
 from perdure.resumable.events_history import EventsFold
 from perdure.resumable.json_body import JsonObject
 from perdure.resumable.kept_histories import KeptHistories
-from perdure.resumable.settings import ModeName
+from perdure.resumable.settings import DEFAULT_HISTORY_CACHE_BYTES, ModeName
 from tests.resumable.chats import (
     BASIN,
     ERROR_BODIES,
@@ -268,7 +268,7 @@ async def test_a_second_read_of_a_long_history_reads_what_is_new(chat: EventsCha
 
 async def test_folds_go_on_independently(chat: EventsChat, stream: Stream) -> None:
     await generate(chat, [{"n": 1}])
-    histories = KeptHistories(EventsFold)
+    histories = KeptHistories(EventsFold, max_bytes=DEFAULT_HISTORY_CACHE_BYTES)
     await histories.fold(stream)
     folds = await asyncio.gather(*[histories.fold(stream) for _ in range(5)])
     await generate(chat, [{"n": 2}])

@@ -101,6 +101,8 @@ def test_writers_renew_after_a_third_of_what_others_go_by(
         {"session_lease_ms": 1.5},
         {"keep_alive_ms": 0},
         {"keep_alive_ms": float("inf")},
+        {"history_cache_bytes": -1},
+        {"history_cache_bytes": 1.5},
     ],
 )
 def test_settings_out_of_range_are_refused(bad: dict[str, object]) -> None:

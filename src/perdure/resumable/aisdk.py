@@ -46,6 +46,7 @@ from .responses import json_snapshot
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
+    DEFAULT_HISTORY_CACHE_BYTES,
     DEFAULT_KEEP_ALIVE_MS,
     DEFAULT_LEASE_DURATION_MS,
     DEFAULT_LINGER_MS,
@@ -138,7 +139,7 @@ class AiSdkChat(ResumableChat):
         self._rewrites_errors = rewrite_error_chunks and on_error is not None
         self._key_style: KeyStyle = key_style
         self._sdk_version = sdk_version
-        self._histories = KeptHistories(SessionFold)
+        self._histories = KeptHistories(SessionFold, max_bytes=settings.history_cache_bytes)
 
     async def make_resumable(
         self,
@@ -248,6 +249,7 @@ def create_resumable_chat(
     lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
     session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
     keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+    history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES,
     on_error: OnError | None = None,
     rewrite_error_chunks: bool = True,
     key_style: KeyStyle = "snake",
@@ -267,6 +269,8 @@ def create_resumable_chat(
         lease_duration_ms: in shared mode, the pause after which a generation may be taken over.
         session_lease_ms: the lease that writers offer, so that others end what a dead process left; None for none.
         keep_alive_ms: the longest silence of a body before a comment is sent; None for no comments.
+        history_cache_bytes: about how much of the histories asked for lately is kept in memory, over all chats, in
+            bytes of JSON; 0 for none.
         on_error: gives the text that clients see when a source fails; by default they see a generic one.
         rewrite_error_chunks: give the text of error chunks in a source to `on_error` too.
         key_style: "camel" writes the fields of dataclasses in camelCase.
@@ -282,6 +286,7 @@ def create_resumable_chat(
         lease_duration_ms=lease_duration_ms,
         session_lease_ms=session_lease_ms,
         keep_alive_ms=keep_alive_ms,
+        history_cache_bytes=history_cache_bytes,
     )
     store = ChatStore.of(
         s2=s2, path=path, access_token=access_token, endpoints=endpoints, basin=basin, mode=settings.mode

@@ -62,6 +62,7 @@ from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
+    DEFAULT_HISTORY_CACHE_BYTES,
     DEFAULT_KEEP_ALIVE_MS,
     DEFAULT_LEASE_DURATION_MS,
     DEFAULT_LINGER_MS,
@@ -117,7 +118,7 @@ class AnthropicChat(ResumableChat):
     ) -> None:
         surroundings = surroundings or Surroundings()
         super().__init__(_Adapter(surroundings), store, settings, on_error=on_error, surroundings=surroundings)
-        self._histories = KeptHistories(TurnsFold)
+        self._histories = KeptHistories(TurnsFold, max_bytes=settings.history_cache_bytes)
 
     async def make_resumable(
         self,
@@ -180,6 +181,7 @@ def create_resumable_chat(
     lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
     session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
     keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+    history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES,
     on_error: OnError | None = None,
     surroundings: Surroundings | None = None,
 ) -> AnthropicChat:
@@ -196,6 +198,8 @@ def create_resumable_chat(
         lease_duration_ms: in shared mode, the pause after which a generation may be taken over.
         session_lease_ms: the lease that writers offer, so that others end what a dead process left; None for none.
         keep_alive_ms: the longest silence of a body before a comment is sent; None for no comments.
+        history_cache_bytes: about how much of the histories asked for lately is kept in memory, over all chats, in
+            bytes of JSON; 0 for none.
         on_error: gives the text that clients see when a source fails; by default they see a generic one. The SDK's
             errors have a `status_code`, `AnthropicError` has an `error_type`.
         surroundings: clocks and dice, for tests.
@@ -209,6 +213,7 @@ def create_resumable_chat(
         lease_duration_ms=lease_duration_ms,
         session_lease_ms=session_lease_ms,
         keep_alive_ms=keep_alive_ms,
+        history_cache_bytes=history_cache_bytes,
     )
     store = ChatStore.of(
         s2=s2, path=path, access_token=access_token, endpoints=endpoints, basin=basin, mode=settings.mode

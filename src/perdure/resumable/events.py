@@ -50,6 +50,7 @@ from .responses import json_snapshot
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
+    DEFAULT_HISTORY_CACHE_BYTES,
     DEFAULT_KEEP_ALIVE_MS,
     DEFAULT_LEASE_DURATION_MS,
     DEFAULT_LINGER_MS,
@@ -93,7 +94,7 @@ class EventsChat(ResumableChat):
         super().__init__(adapter, store, settings, on_error=on_error, surroundings=surroundings)
         self._event_key = event_key
         self._terminal = terminal
-        self._histories = KeptHistories(EventsFold)
+        self._histories = KeptHistories(EventsFold, max_bytes=settings.history_cache_bytes)
 
     def is_terminal(self, event: JsonObject) -> bool:
         """Whether `event` ends a turn, as `terminal` says; for clients, since a body ends by itself."""
@@ -185,6 +186,7 @@ def create_resumable_chat(
     lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
     session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
     keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+    history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES,
     on_error: OnError | None = None,
     surroundings: Surroundings | None = None,
 ) -> EventsChat:
@@ -207,6 +209,8 @@ def create_resumable_chat(
         lease_duration_ms: in shared mode, the pause after which a generation may be taken over.
         session_lease_ms: the lease that writers offer, so that others end what a dead process left; None for none.
         keep_alive_ms: the longest silence of a body before a comment is sent; None for no comments.
+        history_cache_bytes: about how much of the histories asked for lately is kept in memory, over all chats, in
+            bytes of JSON; 0 for none.
         on_error: gives the text that clients see when a source fails; by default they see a generic one.
         surroundings: clocks and dice, for tests.
 
@@ -219,6 +223,7 @@ def create_resumable_chat(
         lease_duration_ms=lease_duration_ms,
         session_lease_ms=session_lease_ms,
         keep_alive_ms=keep_alive_ms,
+        history_cache_bytes=history_cache_bytes,
     )
     return EventsChat(
         EventsAdapter(view_of(event_key), on_error_record or error_event, stop_event),

@@ -20,8 +20,8 @@ from ..model.records import SequencedRecord
 if TYPE_CHECKING:
     from ..client import Stream
 
-MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
-"""About as much JSON as is kept, over all chats; the least recently used goes first."""
+_ENTRY_BYTES: Final = 500
+"""What a kept history counts beside its JSON, so that chats without a message are bounded too."""
 
 _Place: TypeAlias = tuple[int, int]
 """Sequence number and timestamp of one record, by which a stream is known again."""
@@ -60,9 +60,13 @@ class _Kept(Struct, Generic[FoldT], frozen=True):
 
 
 class KeptHistories(Generic[FoldT]):
-    """The folds of the chats that were asked for lately; `new_fold` makes one that has seen nothing."""
+    """The folds of the chats that were asked for lately; `new_fold` makes one that has seen nothing.
 
-    def __init__(self, new_fold: Callable[[], FoldT], *, max_bytes: int = MAX_KEPT_BYTES) -> None:
+    About `max_bytes` are kept, over all chats, measured as JSON: the least recently used go first, and one that is
+    larger than all is not kept.
+    """
+
+    def __init__(self, new_fold: Callable[[], FoldT], *, max_bytes: int) -> None:
         self._new_fold = new_fold
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept[FoldT]] = OrderedDict()
@@ -109,7 +113,7 @@ class KeptHistories(Generic[FoldT]):
                     settled = _place(record)
             cursor = batch.records[-1].seq_num + 1
         if settled is not None:
-            self._keep(stream.name, _Kept(fold.settled(), _place(first), settled, fold.size_bytes))
+            self._keep(stream.name, _Kept(fold.settled(), _place(first), settled, _ENTRY_BYTES + fold.size_bytes))
         return fold
 
     def _keep(self, name: str, kept: _Kept[FoldT]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -27,6 +28,7 @@ DEFAULT_LINGER_MS: Final = 50.0
 DEFAULT_LEASE_DURATION_MS: Final = 5_000
 DEFAULT_SESSION_LEASE_MS: Final = 30_000
 DEFAULT_KEEP_ALIVE_MS: Final = 15_000.0
+DEFAULT_HISTORY_CACHE_BYTES: Final = 64 * 1024 * 1024
 
 
 class Mode(Enum):
@@ -47,6 +49,7 @@ class ChatSettings(Struct, frozen=True):
     `batch_size` and `linger_ms` are ceilings: a record goes at once when no append of its generation is under way.
     `lease_duration_ms` is the pause after which a `shared` generation may be taken over. `session_lease_ms` is the
     lease that this object's writers offer, None for none. `keep_alive_ms` is the longest silence of a body.
+    `history_cache_bytes` is about how much folded history is kept between calls, over all chats, as JSON.
     """
 
     mode: Mode = Mode.SINGLE_USE
@@ -55,6 +58,7 @@ class ChatSettings(Struct, frozen=True):
     lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS
     session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS
     keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS
+    history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES
 
     @classmethod
     def of(
@@ -66,6 +70,7 @@ class ChatSettings(Struct, frozen=True):
         lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
         session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
         keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+        history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES,
     ) -> ChatSettings:
         """Check the settings; raises `Invalid` (a `ValueError`) with the bound that one breaks."""
         try:
@@ -81,7 +86,10 @@ class ChatSettings(Struct, frozen=True):
             _check_number("keep_alive_ms", keep_alive_ms, MAX_LEASE_MS)
             if keep_alive_ms <= 0:
                 raise Invalid("keep_alive_ms must be above 0; None disables the comments")
-        return cls(known, batch_size, linger_ms, lease_duration_ms, session_lease_ms, keep_alive_ms)
+        _check_whole("history_cache_bytes", history_cache_bytes, 0, sys.maxsize)
+        return cls(
+            known, batch_size, linger_ms, lease_duration_ms, session_lease_ms, keep_alive_ms, history_cache_bytes
+        )
 
     @property
     def renew_after_ms(self) -> float | None:

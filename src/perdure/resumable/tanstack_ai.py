@@ -62,6 +62,7 @@ from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
+    DEFAULT_HISTORY_CACHE_BYTES,
     DEFAULT_KEEP_ALIVE_MS,
     DEFAULT_LEASE_DURATION_MS,
     DEFAULT_LINGER_MS,
@@ -250,6 +251,7 @@ def create_resumable_chat(
     lease_duration_ms: int = DEFAULT_LEASE_DURATION_MS,
     session_lease_ms: int | None = DEFAULT_SESSION_LEASE_MS,
     keep_alive_ms: float | None = DEFAULT_KEEP_ALIVE_MS,
+    history_cache_bytes: int = DEFAULT_HISTORY_CACHE_BYTES,
     on_error: OnError | None = None,
     rewrite_error_chunks: bool = True,
     key_style: KeyStyle = "snake",
@@ -269,6 +271,8 @@ def create_resumable_chat(
         lease_duration_ms: in shared mode, the pause after which a generation may be taken over.
         session_lease_ms: the lease that writers offer, so that others end what a dead process left; None for none.
         keep_alive_ms: the longest silence of a body before a comment is sent; None for no comments.
+        history_cache_bytes: about how much of the histories asked for lately is kept in memory, over all chats, in
+            bytes of JSON; 0 for none.
         on_error: gives the text that clients see when a source fails; by default they see a generic one.
         rewrite_error_chunks: give the text of `RUN_ERROR` events in a source to `on_error` too.
         key_style: "camel" writes the fields of dataclasses in camelCase.
@@ -285,6 +289,7 @@ def create_resumable_chat(
         lease_duration_ms=lease_duration_ms,
         session_lease_ms=session_lease_ms,
         keep_alive_ms=keep_alive_ms,
+        history_cache_bytes=history_cache_bytes,
     )
     store = ChatStore.of(
         s2=s2, path=path, access_token=access_token, endpoints=endpoints, basin=basin, mode=settings.mode

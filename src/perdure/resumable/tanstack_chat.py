@@ -70,7 +70,7 @@ class SessionChat(ResumableChat):
         super().__init__(_Adapter(surroundings), store, settings, on_error=on_error, surroundings=surroundings)
         self._rewrites_errors = rewrite_error_chunks and on_error is not None
         self._key_style: KeyStyle = key_style
-        self._histories = KeptHistories(SessionFold)
+        self._histories = KeptHistories(SessionFold, max_bytes=settings.history_cache_bytes)
         self._stoppable: dict[str, AbortController] | None = {} if enable_stop else None
         """The handles of the turns that are generated here, if they are to be known."""
 
