@@ -8,6 +8,7 @@ import gc
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from perdure.errors import (
     BasinDeletionPending,
@@ -36,7 +37,7 @@ from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
 from perdure.store import access_tokens, catalogue
 from perdure.store.access_tokens import AccessTokenEntry, hash_secret
-from perdure.store.catalogue import BasinEntry, StreamChange, StreamEntry, StreamId
+from perdure.store.catalogue import BasinChange, BasinEntry, StreamChange, StreamEntry, StreamId
 from perdure.store.engine import Engine, Lane
 from perdure.store.hub import MAILBOX_BLOCKS
 from perdure.store.sequencing import StreamState
@@ -656,6 +657,19 @@ class CatalogueContract:
             assert await another.stream(BASIN, "s") == made.entry
             retried = await another.change_stream(BASIN, "s", create)
         assert retried == StreamChange(made.entry, ProvisionResult.NOOP)
+
+    async def test_where_a_basin_is_can_be_kept_and_changed(self, engine: Engine) -> None:
+        def written(entry: BasinEntry) -> BasinChange:
+            return BasinChange(entry, ProvisionResult.CREATED)
+
+        note = BasinEntry(BASIN, NOW, BasinConfig(), location="eu:one")
+        await engine.change_basin(BASIN, lambda _: written(note))
+        found = await engine.basin(BASIN)
+        assert found is not None
+        assert found.location == "eu:one"
+        assert await engine.list_basins("", "", 10) == (found,)
+        await engine.change_basin(BASIN, lambda _: written(replace(found, location="eu:two")))
+        assert await engine.basin(BASIN) == replace(found, location="eu:two")
 
     async def test_a_stream_is_created_together_with_its_first_batch(self, store: Store) -> None:
         def create(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:

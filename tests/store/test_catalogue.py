@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from msgspec import UNSET
 
-from perdure.errors import BasinDeletionPending, BasinNotFound, StreamDeletionPending, StreamNotFound
-from perdure.model.configs import BasinConfig, ResolvedStreamConfig, StreamConfig, StreamReconfiguration
+from perdure.errors import BasinDeletionPending, BasinNotFound, ResourceExists, StreamDeletionPending, StreamNotFound
+from perdure.model.configs import (
+    BasinConfig,
+    BasinReconfiguration,
+    ResolvedStreamConfig,
+    StreamConfig,
+    StreamReconfiguration,
+)
 from perdure.model.resources import ProvisionResult
 from perdure.store import catalogue
 from perdure.store.catalogue import BasinEntry, StreamEntry
@@ -40,6 +46,24 @@ def test_what_is_missing_is_reported_from_the_outside_in(
             catalogue.create_stream(basin, stream, "a-basin-name", "s", None, None, NOW)
         with pytest.raises(error):
             catalogue.ensure_stream(basin, stream, "a-basin-name", "s", None, NOW)
+
+
+def test_a_note_of_where_a_basin_is_is_no_basin() -> None:
+    note = BasinEntry("a-basin-name", NOW, BasinConfig(), location="eu:one")
+    for refused in (
+        lambda: catalogue.create_stream(note, None, "a-basin-name", "s", None, None, NOW),
+        lambda: catalogue.auto_create_stream(note, None, "a-basin-name", "s", None, NOW),
+        lambda: catalogue.change_basin(note, "a-basin-name", BasinReconfiguration()),
+        lambda: catalogue.delete_basin(note, "a-basin-name", NOW),
+    ):
+        with pytest.raises(BasinNotFound):
+            refused()
+    with pytest.raises(ResourceExists, match="eu:one"):
+        catalogue.create_basin(note, "a-basin-name", BasinConfig(), "token", NOW)
+    with pytest.raises(ResourceExists, match="eu:one"):
+        catalogue.ensure_basin(note, "a-basin-name", BasinConfig(), NOW)
+    assert note.info("here").location == "eu:one"
+    assert BASIN.info("here").location == "here"
 
 
 def test_an_entry_tells_what_users_may_know() -> None:

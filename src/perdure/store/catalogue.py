@@ -55,7 +55,11 @@ class Creation(Struct, frozen=True):
 
 
 class BasinEntry(Struct, frozen=True):
-    """A basin as the catalogue keeps it; an engine fills in the id when it stores a new one."""
+    """A basin as the catalogue keeps it; an engine fills in the id when it stores a new one.
+
+    With a `location` it is none, only the note that the basin of this name is at that location, which is another
+    engine's. No stream can be in it.
+    """
 
     name: str
     created_at: datetime
@@ -63,10 +67,11 @@ class BasinEntry(Struct, frozen=True):
     deleted_at: datetime | None = None
     creation: Creation | None = None
     basin_id: BasinId = BasinId(0)
+    location: str | None = None
 
-    def info(self, location: str) -> BasinInfo:
-        """What clients are told; an engine keeps all of its basins in one `location`."""
-        return BasinInfo(self.name, self.created_at, self.deleted_at, location)
+    def info(self, here: str) -> BasinInfo:
+        """What clients are told; `here` is what the location of the engine is called."""
+        return BasinInfo(self.name, self.created_at, self.deleted_at, self.location or here)
 
 
 class StreamEntry(Struct, frozen=True):
@@ -109,7 +114,7 @@ class StreamChange(Struct, frozen=True):
 
 def live_basin(name: str, basin: BasinEntry | None) -> BasinEntry:
     """`basin`, if things may be created and changed in it."""
-    if basin is None:
+    if basin is None or basin.location is not None:
         raise BasinNotFound(f"basin `{name}` not found")
     if basin.deleted_at is not None:
         raise BasinDeletionPending(f"basin `{name}` is being deleted")
@@ -118,6 +123,11 @@ def live_basin(name: str, basin: BasinEntry | None) -> BasinEntry:
 
 def stream_not_found(basin: str, name: str) -> StreamNotFound:
     return StreamNotFound(f"stream `{name}` in basin `{basin}` not found")
+
+
+def _check_is_here(existing: BasinEntry) -> None:
+    if existing.location is not None:
+        raise ResourceExists(f"basin `{existing.name}` belongs to location `{existing.location}`")
 
 
 def live_stream(basin: str, name: str, stream: StreamEntry | None) -> StreamEntry:
@@ -137,6 +147,7 @@ def create_basin(
     creation = None if request_token is None else Creation(request_token, wanted)
     if existing is None:
         return BasinChange(BasinEntry(name, now, wanted, creation=creation), ProvisionResult.CREATED)
+    _check_is_here(existing)
     if existing.deleted_at is not None:
         raise BasinDeletionPending(f"basin `{name}` is being deleted")
     if creation is not None and existing.creation == creation:
@@ -149,6 +160,7 @@ def ensure_basin(existing: BasinEntry | None, name: str, config: BasinConfig, no
     wanted = normalised_basin(config)
     if existing is None:
         return BasinChange(BasinEntry(name, now, wanted), ProvisionResult.CREATED)
+    _check_is_here(existing)
     entry = live_basin(name, existing)
     if entry.config == wanted:
         return BasinChange(entry, ProvisionResult.NOOP)
@@ -166,7 +178,7 @@ def change_basin(existing: BasinEntry | None, name: str, change: BasinReconfigur
 
 def delete_basin(existing: BasinEntry | None, name: str, now: datetime) -> BasinChange:
     """Mark the basin as being deleted; its streams follow in the background."""
-    if existing is None:
+    if existing is None or existing.location is not None:
         raise BasinNotFound(f"basin `{name}` not found")
     if existing.deleted_at is not None:
         return BasinChange(existing, ProvisionResult.NOOP)

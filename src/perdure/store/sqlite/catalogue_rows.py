@@ -12,10 +12,10 @@ import msgspec
 from ...model.configs import BasinConfig, Cipher, ResolvedStreamConfig, StreamConfig
 from ..catalogue import BasinEntry, BasinId, Creation, StreamEntry, StreamId
 
-_BasinRow: TypeAlias = tuple[int, str, str, str | None, bytes, bytes | None]
+_BasinRow: TypeAlias = tuple[int, str, str, str | None, bytes, bytes | None, str | None]
 _StreamRow: TypeAlias = tuple[int, str, str, str, str | None, str | None, bytes, bytes | None]
 
-_BASIN: Final = "SELECT basin_id, name, created_at, deleted_at, config, creation FROM basin "
+_BASIN: Final = "SELECT basin_id, name, created_at, deleted_at, config, creation, location FROM basin "
 _STREAM: Final = (
     "SELECT s.stream_id, b.name, s.name, s.created_at, s.deleted_at, s.cipher, s.config, s.creation "
     "FROM stream s JOIN basin b USING (basin_id) "
@@ -58,7 +58,7 @@ def _creation(creation: Creation | None) -> bytes | None:
 
 
 def _basin_entry(row: _BasinRow) -> BasinEntry:
-    basin_id, name, created_at, deleted_at, config, creation = row
+    basin_id, name, created_at, deleted_at, config, creation, location = row
     made = None if creation is None else _basin_creation.decode(creation)
     return BasinEntry(
         name=name,
@@ -67,6 +67,7 @@ def _basin_entry(row: _BasinRow) -> BasinEntry:
         deleted_at=_time(deleted_at),
         creation=None if made is None else Creation(made.request_token, made.config),
         basin_id=BasinId(basin_id),
+        location=location,
     )
 
 
@@ -127,14 +128,16 @@ def list_streams(
 def put_basin(connection: apsw.Connection, entry: BasinEntry) -> BasinEntry:
     """Write a new or changed basin; the entry comes back with its id."""
     connection.execute(
-        "INSERT INTO basin (name, created_at, deleted_at, config, creation) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET deleted_at = excluded.deleted_at, config = excluded.config",
+        "INSERT INTO basin (name, created_at, deleted_at, config, creation, location) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET deleted_at = excluded.deleted_at, config = excluded.config, "
+        "location = excluded.location",
         (
             entry.name,
             _text(entry.created_at),
             _text(entry.deleted_at),
             _encode(entry.config),
             _creation(entry.creation),
+            entry.location,
         ),
     )
     stored = get_basin(connection, entry.name)
