@@ -1,10 +1,21 @@
-"""Fixtures of the whole suite: servers that are dear to start, and so are started once, by the first test that asks."""
+"""What holds for the whole suite, and its servers that are dear to start: the first test that asks starts them."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tools.cluster.postgres import PostgresServer, postgres_server
+
+# A machine that pauses for a moment is no finding, neither in one example nor while examples are made. The rest is as
+# Hypothesis has it: in CI the same examples each time, elsewhere others.
+settings.register_profile(
+    "unhurried",
+    parent=settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

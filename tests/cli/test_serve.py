@@ -17,6 +17,7 @@ import pytest
 from perdure.server.self_signed import make_certificate
 from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
+from tests.patience import PATIENCE_SECONDS
 from tests.serve_command import ServeCommand, run_to_end
 
 SECRET = "root-secret-5f1d"
@@ -322,7 +323,7 @@ async def test_missing_packages_are_named_with_the_way_to_install_them() -> None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         _, said = await process.communicate()
     assert process.returncode == 1
     assert said.decode() == "perdure serve: needs uvloop; install it with: pip install 'perdure[server]'\n"

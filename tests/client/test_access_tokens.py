@@ -40,7 +40,8 @@ from perdure.client.retries import RetryPolicy
 from perdure.client.transports.http_requests import Answer, Call
 from perdure.client.transports.local import LocalTransport
 from tests.client.http_server import HOST, serving_engine
-from tests.store.making import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import eventually
 from tests.store.stores import Kind, Store, opened
 
 ROOT = "root-" + "0" * 40

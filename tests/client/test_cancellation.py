@@ -17,6 +17,7 @@ from perdure.client.settings import ForcedTransport
 from perdure.patterns import DeserializingReadSession, SerializingAppendSession
 from perdure.store.sqlite import SqliteEngine
 from tests.client.http_server import HOST, serving_engine
+from tests.patience import PATIENCE_SECONDS
 
 BASIN = "cancelled-basin"
 STEPS = [*range(40), 50, 60, 80, 100, 150, 200, 300, 500, 1000]
@@ -198,7 +199,7 @@ async def test_closing_the_client_at_any_turn_ends_it(
         task = asyncio.ensure_future(work(s2.basin(BASIN).stream("s")))
         await turns(steps)
         await s2.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.wait([task])
         failure = task.exception()
         assert failure is None or not _others(failure), f"after {steps} turns"

@@ -20,7 +20,7 @@ from perdure import (
 )
 from perdure.errors import BadRequest
 from tests.client.conftest import Carrier
-from tests.store.making import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
 
 RAW = bytes(range(32))
 TEXT = base64.b64encode(RAW).decode()

@@ -41,7 +41,8 @@ from perdure.server.serving import TlsFiles
 from perdure.store.engine import Engine
 from perdure.wire.compression import Compression
 from tests.client.http_server import HOST, serving_engine
-from tests.store.making import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import eventually
 from tests.store.stores import Kind, Store, opened
 
 TOKEN = "root-" + "0" * 40

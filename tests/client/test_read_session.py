@@ -22,7 +22,7 @@ from perdure import (
 )
 from perdure.client.transports.local import LocalTransport
 from tests.client.scripted import ScriptedReads, position, settle
-from tests.store.making import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS
 from tests.store.stores import Store
 
 

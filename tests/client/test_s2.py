@@ -41,7 +41,8 @@ from perdure import (
 from perdure.client.transports.local import LocalTransport
 from perdure.store.engine import Engine
 from tests.client.scripted import settle
-from tests.store.making import PATIENCE_SECONDS, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import eventually
 from tests.store.stores import Store
 
 NAME = "client-basin"

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-START_SECONDS: Final = 20.0
-STOP_SECONDS: Final = 20.0
+from tests.patience import PATIENCE_SECONDS
+
 COMMAND: Final = (sys.executable, "-c", "import sys; from perdure.cli import main; sys.exit(main())", "demo")
 
 
@@ -63,7 +63,7 @@ class DemoServer:
         )
         assert self._process.stdout is not None
         banner = ""
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while "Ctrl-C" not in banner:
                 line = await self._process.stdout.readline()
                 assert line, f"the demo ended before it was ready: {banner}"
@@ -83,7 +83,7 @@ class DemoServer:
         if process is None:
             return 0
         process.send_signal(number)
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await process.communicate()
         assert process.returncode is not None
         return process.returncode

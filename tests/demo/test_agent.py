@@ -21,6 +21,7 @@ from perdure.demo.names import RUN_PREFIX
 from perdure.demo.tool_loop import MAX_STEPS
 from tests.demo.chat_page import READY_MS
 from tests.demo.demo_server import DemoServer
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.anthropic_scripts import tool_turn
 
 BASIN = "agents-of-tests"
@@ -182,7 +183,7 @@ def test_an_empty_log_tells_of_no_run() -> None:
 
 
 async def test_the_routes_tell_what_is_there(demo: DemoServer) -> None:
-    async with httpx.AsyncClient(base_url=demo.url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http:
         assert (await http.get("/api/agent/runs/00000000/events")).status_code == 404
         assert (await http.get("/api/agent/runs/none/events")).status_code == 404
         assert (await http.post("/api/agent/runs", json={"prompt": "  "})).status_code == 422

@@ -21,6 +21,7 @@ from perdure.demo.tool_loop import MAX_STEPS, events_of_turn
 from perdure.demo.tools import COMPANY_LOOKUP, ToolCall, run_tool
 from perdure.resumable.anthropic import History, messages_from_events
 from tests.demo.demo_server import DemoServer
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.anthropic_scripts import text_message, text_turn, tool_turn
 from tests.resumable.messages_api import messages_api
 
@@ -29,7 +30,7 @@ CHAT = "/api/anthropic/chat"
 
 @pytest.fixture
 async def http(demo: DemoServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=demo.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -82,7 +83,7 @@ async def test_the_plain_pages_and_their_modules_are_served(http: httpx.AsyncCli
 async def test_a_signal_ends_the_server_though_a_replay_is_followed(tmp_path: Path) -> None:
     async with (
         DemoServer(tmp_path / "data") as demo,
-        httpx.AsyncClient(base_url=demo.url, timeout=20) as http,
+        httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http,
         http.stream("GET", f"{CHAT}/stream?id=open&live=1") as replay,
     ):
         assert replay.status_code == 200
@@ -103,7 +104,7 @@ async def test_claude_answers_through_the_sdk_and_calls_tools(tmp_path: Path) ->
                 ANTHROPIC_BASE_URL=api.url,
                 ANTHROPIC_MODEL="claude-small",
             ) as demo,
-            httpx.AsyncClient(base_url=demo.url, timeout=20) as http,
+            httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http,
         ):
             assert (await http.get("/api/info")).json()["messagesModel"]["name"] == "claude-small"
             await http.post(CHAT, json={"id": "c", "text": "how many?"})
@@ -124,7 +125,7 @@ async def test_claude_answers_through_the_sdk_and_calls_tools(tmp_path: Path) ->
 
 async def ended(http: httpx.AsyncClient, chat_id: str, *, turns: int) -> Any:
     """The history once so many turns are over."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await (await http.get(f"{CHAT}/stream?id={chat_id}")).aread()  # ends with the generation
         history = (await http.get(f"{CHAT}/history?id={chat_id}")).json()
     assert len(history["turns"]) == turns
@@ -143,7 +144,7 @@ async def test_a_refusal_of_the_provider_is_told_without_its_words(tmp_path: Pat
         api.refuse(status, "some_error", "secret words")
         async with (
             DemoServer(tmp_path / "data", ANTHROPIC_API_KEY="test", ANTHROPIC_BASE_URL=api.url) as demo,
-            httpx.AsyncClient(base_url=demo.url, timeout=20) as http,
+            httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http,
         ):
             await http.post(CHAT, json={"id": "c", "text": "hi"})
             events = await followed(http, "c", last="error")

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, expect
 from tests.demo.anthropic_answers import expected_anthropic_answer
 from tests.demo.chat_page import READY_MS, ChatPage
 from tests.demo.demo_server import DemoServer
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -124,7 +125,7 @@ async def stopped_by_a_process(demo: DemoServer, stream: str) -> bool:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", STOP_FROM_OUTSIDE, str(demo.data), stream), stdout=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         told, _ = await process.communicate()
     return told.strip() == b"True"
 

@@ -16,6 +16,7 @@ import pytest
 from perdure.demo.models import OpenAICompatible, ProviderFailure, Turn, choose_model
 from perdure.demo.stand_in import StandIn
 from tests.demo.demo_server import COMMAND, DemoServer
+from tests.patience import PATIENCE_SECONDS
 
 
 def request(chat_id: str, text: str) -> dict[str, object]:
@@ -25,7 +26,7 @@ def request(chat_id: str, text: str) -> dict[str, object]:
 
 @pytest.fixture
 async def http(demo: DemoServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=demo.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -96,7 +97,7 @@ async def test_the_page_and_its_assets_are_served(http: httpx.AsyncClient) -> No
 async def test_a_signal_ends_the_server_though_pages_are_open(tmp_path: Path) -> None:
     async with (
         DemoServer(tmp_path / "data") as demo,
-        httpx.AsyncClient(base_url=demo.url, timeout=20) as http,
+        httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http,
         http.stream("GET", "/api/chat/open/watch") as watch,
     ):
         events = watch.aiter_bytes()
@@ -110,7 +111,7 @@ async def test_a_taken_port_is_a_clear_error(demo: DemoServer, tmp_path: Path) -
         *("--data", str(tmp_path / "other"), "--port", demo.url.rpartition(":")[2], "--no-browser"),
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         _, stderr = await process.communicate()
     assert process.returncode == 1
     assert b"choose another with --port" in stderr
@@ -192,7 +193,7 @@ async def test_a_bad_environment_is_a_clear_error(environment: dict[str, str], t
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | environment,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         _, stderr = await process.communicate()
     assert process.returncode == 2
     assert next(iter(environment)).encode() in stderr

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.demo.demo_server import DemoServer
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 INSTALL_SECONDS = 400.0
@@ -44,7 +45,7 @@ async def test_the_demo_answers_in_the_environment_that_make_sets_up_for_it(
 
     monkeypatch.delenv("PYTHONPATH", raising=False)
     demo = DemoServer(tmp_path / "data", tokens_per_second=400, command=(str(made / "bin" / "perdure"), "demo"))
-    async with demo, httpx.AsyncClient(base_url=demo.url, timeout=20) as http:
+    async with demo, httpx.AsyncClient(base_url=demo.url, timeout=PATIENCE_SECONDS) as http:
         page = await http.get("/")
         assert page.status_code == 200
         assert "<script" in page.text

@@ -17,6 +17,7 @@ from typing import Final
 import pytest
 
 from tests.doc_pages import DOCS, PAGES, ROOT, Block, blocks, node
+from tests.patience import PATIENCE_SECONDS
 
 TESTS: Final = [Path(__file__).parent / "test_running.py", ROOT / "tests" / "test_readme.py"]
 ALL: Final = [block for page in PAGES for block in blocks(page)]
@@ -84,7 +85,7 @@ async def test_a_script_is_javascript(code: Block, tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             *(node(), "--check", str(tmp_path / "script.mjs")), stderr=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             _, errors = await process.communicate()
         assert process.returncode == 0, errors.decode()
 

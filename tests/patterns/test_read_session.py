@@ -17,8 +17,8 @@ from perdure.patterns import (
     frame,
 )
 from tests.client.scripted import ScriptedReads, settle
+from tests.patience import PATIENCE_SECONDS
 from tests.patterns.soup import in_stream, written
-from tests.store.making import PATIENCE_SECONDS
 
 Reader = DeserializingReadSession[str]
 

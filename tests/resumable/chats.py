@@ -16,6 +16,7 @@ from perdure.resumable.events import EventsChat
 from perdure.resumable.json_body import JsonObject
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.tanstack_ai import TanstackChat
+from tests.patience import PATIENCE_SECONDS
 
 BASIN = "test-chats"
 HOLDER = "session-AAAAAAAAAAA="
@@ -184,14 +185,14 @@ class Reading:
 
     async def until(self, wanted: str) -> str:
         """Read on until the body contains `wanted`; gives all of it so far."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while wanted not in self.text:
                 self.text += timeless((await anext(self._chunks)).decode())
         return self.text
 
     async def rest(self) -> str:
         """Read to the end; gives all of it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async for chunk in self._chunks:
                 self.text += timeless(chunk.decode())
         await self.response.aclose()
@@ -243,6 +244,6 @@ def _short(record: SequencedRecord) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that it does has happened."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - what it looks at rings no bell
             await asyncio.sleep(0.001)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from tests.patience import PATIENCE_SECONDS
+from tests.store.clock import Clock
+
 T = TypeVar("T")
 
 EPOCH_MS = 1_700_000_000_000
-STUCK_SECONDS = 20.0
-"""How long something elsewhere may take."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -29,7 +30,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if timeout is not None and timeout <= 0:
             return super().select(0)
         if self.elsewhere or timeout is None:
-            events = super().select(STUCK_SECONDS)
+            events = super().select(PATIENCE_SECONDS)
             assert events, "what runs elsewhere does not come back, or nothing will ever happen any more"
             return events
         events = super().select(self._patience)
@@ -66,6 +67,13 @@ def the_loop() -> JumpingLoop:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, JumpingLoop)
     return loop
+
+
+class LoopClock(Clock):
+    """The clock of an engine, set by the loop that it runs on."""
+
+    def now_ms(self) -> int:
+        return the_loop().now_ms()
 
 
 def run_jumping(main: Callable[[], Coroutine[Any, Any, T]], *, patience: float = 0.0) -> T:

@@ -15,6 +15,7 @@ from perdure.model.batches import AppendInput
 from perdure.resumable.anthropic import AnthropicChat, AnthropicError, user_message
 from perdure.resumable.frames import type_named
 from perdure.resumable.settings import ModeName
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.anthropic_scripts import (
     MESSAGE_STOP,
     Event,
@@ -269,7 +270,7 @@ async def test_a_stop_keeps_what_was_said_as_a_whole_message(s2: S2, mode: ModeN
     assert await (other if elsewhere else chat).stop("c")
     expected = [*bodies(*TURN[:4], block_stop()), *CLOSING]
     assert [data for _, data in frames(await reading.rest())] == expected
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await source.closed.wait()
     await chat.drain()
     assert not await chat.stop("c")
@@ -430,7 +431,7 @@ async def test_a_chat_that_was_deleted_and_made_anew_shows_nothing_old(s2: S2, c
     assert await chat.history("c") == await other.history("c")
     assert await chat.delete("c")
     assert not await chat.delete("c")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:  # the name is free when what it held is gone
             try:
                 await run(chat, [user_message("anew"), *text_turn("Hello")])

@@ -27,6 +27,7 @@ from perdure.resumable.anthropic import (
     user_message,
 )
 from perdure.server import serving
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.anthropic_scripts import Event, text_message, text_turn
 from tests.resumable.chats import BASIN, Reading, Source, anthropic_chat_on, frames, records_of, shown
 from tests.resumable.messages_api import CONVERSATIONS, PING, MessagesApi, messages_api, with_pings
@@ -273,7 +274,7 @@ async def test_the_sdk_ends_at_a_stop_wherever_it_came(chat: AnthropicChat, api:
     api.answer(*text_turn("Hel", "lo")[:begun], gate)
     post = await chat.make_resumable("c", lambda: _created(api.url), wait_until=chat.background)
     reading = Reading(post)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await api.asked.wait()
         if begun:
             await reading.until(f"id: {begun + 1}\n\n")
@@ -284,7 +285,7 @@ async def test_the_sdk_ends_at_a_stop_wherever_it_came(chat: AnthropicChat, api:
     assert message.stop_reason is None
     assert "".join(block.text for block in message.content if block.type == "text") == ("Hel" if begun > 2 else "")
     await reading.rest()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await api.cut_off.wait()
 
 
@@ -461,7 +462,7 @@ async def test_an_application_keeps_two_tabs_in_step(api: MessagesApi, tmp_path:
 async def _until(pieces: AsyncIterator[str], wanted: str) -> None:
     """Read on until `wanted` has come."""
     text = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while wanted not in text:
             text += await anext(pieces)
 
@@ -549,7 +550,7 @@ async def ask_javascript(cases: list[dict[str, str]]) -> list[Any]:
         cwd=NPM,
         env=os.environ,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         output, _ = await process.communicate("".join(json.dumps(case) + "\n" for case in cases).encode())
     assert process.returncode == 0
     return [json.loads(line) for line in output.decode().split("\n") if line]

@@ -12,6 +12,7 @@ from perdure.resumable import aisdk, anthropic, events, openai, tanstack_ai
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.aisdk_history import SessionFold
 from perdure.resumable.kept_histories import KeptHistories
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import (
     ANSWER,
     BASIN,
@@ -245,7 +246,7 @@ async def test_a_kept_history_of_a_deleted_chat_is_forgotten(s2: S2, chat: AiSdk
     await turn(chat, user("u1"), answer("a1", "Hello"))
     await other.history("c")
     assert await chat.delete("c")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:  # the name is free when what it held is gone
             try:
                 await turn(other, user("u2"), answer("a2", "Anew"))

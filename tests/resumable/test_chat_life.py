@@ -12,6 +12,7 @@ from perdure.errors import PermissionDenied
 from perdure.model.configs import BasinConfig, DeleteOnEmptyConfig
 from perdure.model.resources import BasinInfo, Provisioned
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import ANSWER, BASIN, START, Source, body_of, chat_on, user
 from tests.resumable.spy_transport import SpyTransport
 
@@ -170,7 +171,7 @@ async def test_a_post_that_is_cancelled_while_it_claims_keeps_no_generation_wait
     await source.given.wait()
     source.give({"type": "data-large", "data": "x" * 300_000})
     source.end()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await chat.drain()
     assert (await chat.replay("c")).status == 204
     await chat.aclose()

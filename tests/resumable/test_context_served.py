@@ -21,8 +21,11 @@ from perdure.resumable import (
     text_response,
 )
 from perdure.resumable.client import replay_text
+from perdure.resumable.settings import Surroundings
 from perdure.server import serving
 from tests.compat.serving import ROOT_TOKEN, ServedStore, serve
+from tests.patience import PATIENCE_SECONDS
+from tests.resumable.held_clock import HeldClock
 from tests.resumable.texts import Words, ended, text_of, texts_of, until_text
 from tests.web.test_web_modules import find_node
 
@@ -47,13 +50,21 @@ def name() -> str:
 
 
 @pytest.fixture
-async def context(served: ServedStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ResumableStreamContext]:
+def clock() -> HeldClock:
+    """What this process judges others by."""
+    return HeldClock()
+
+
+@pytest.fixture
+async def context(
+    served: ServedStore, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ResumableStreamContext]:
     """A context that the environment tells where it is, as the one in JavaScript is told."""
     monkeypatch.setenv("S2_ACCESS_TOKEN", ROOT_TOKEN)
     monkeypatch.setenv("S2_BASIN", BASIN)
     monkeypatch.setenv("S2_ACCOUNT_ENDPOINT", served.url)
     monkeypatch.setenv("S2_BASIN_ENDPOINT", served.url)
-    async with create_resumable_stream_context() as context:
+    async with create_resumable_stream_context(surroundings=Surroundings(now_ms=clock.now_ms)) as context:
         yield context
 
 
@@ -67,7 +78,7 @@ async def running(*command: str, **environment: str) -> AsyncIterator[asyncio.su
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             yield process
     finally:
         if process.returncode is None:
@@ -153,7 +164,7 @@ async def test_javascript_stops_what_python_writes(
     await started.aclose()
     async with javascript(served, "stop", BASIN, name) as stopper:
         assert await line_of(stopper) == "end"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await text_of(joined) == ""
         await source.closed.wait()
 
@@ -180,10 +191,10 @@ async def test_an_application_and_its_client(context: ResumableStreamContext, na
     with listener:
         async with serving.Serving(app, listener):
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/{name}"
-            async with httpx.AsyncClient() as http, http.stream("POST", url) as response:
+            async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http, http.stream("POST", url) as response:
                 assert response.status_code == 200
                 await anext(response.aiter_text())  # one piece, and the client is gone
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 pieces = [piece async for piece in replay_text(url, reconnect_backoff_ms=[0])]
     assert gone.is_set()
     assert "".join(pieces) == "".join(WORDS)
@@ -218,7 +229,7 @@ async def test_readers_of_a_killed_writer_are_let_go_by_a_stop(context: Resumabl
 
 
 async def test_readers_of_a_killed_writer_end_by_themselves_if_it_offered_a_lease(
-    context: ResumableStreamContext, name: str
+    context: ResumableStreamContext, clock: HeldClock, name: str
 ) -> None:
     async with writer(name, LEASE_MS, "half ", "of it") as process:
         joined = [await context.resumable_stream(name, ended("not asked")) for _ in range(3)]
@@ -226,5 +237,6 @@ async def test_readers_of_a_killed_writer_end_by_themselves_if_it_offered_a_leas
             await until_text(reader, "of it")
         process.kill()
         await process.wait()
+    clock.let_go()
     assert await texts_of(joined) == {""}
     assert await context.has_existing_stream(name) == "DONE"

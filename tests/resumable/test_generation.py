@@ -13,6 +13,7 @@ from perdure.errors import FencingTokenMismatch, StorageFailed
 from perdure.model.batches import AppendInput
 from perdure.model.records import CommandKind
 from perdure.resumable.settings import ModeName
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import (
     ANSWER,
     CREATE,
@@ -410,16 +411,18 @@ async def test_a_generation_that_was_taken_over_ends_quietly_and_its_body_at_the
     await chat.aclose()
 
 
-async def test_a_silent_generation_notices_that_it_was_taken_over(chat: Chat, basin: Basin) -> None:
+async def test_a_silent_generation_notices_that_it_was_taken_over(s2: S2, new_chat: NewChat) -> None:
+    chat = await new_chat(session_lease_ms=None)  # no renewal tells either
     handed: list[Any] = []
     source = Source(START)
     reading = Reading(await chat.make_resumable("c", source, wait_until=handed.append))
     await reading.until("start")
-    await basin.stream("c").append([fence("session-other")])
-    async with asyncio.timeout(5):  # the source says nothing, so no append tells
+    await s2.basin("test-chats").stream("c").append([fence("session-other")])
+    async with asyncio.timeout(PATIENCE_SECONDS):  # the source says nothing, so no append tells
         await source.closed.wait()
         await handed[0]
     assert [data for _, data in frames(await reading.rest())] == compact(START)
+    await chat.aclose()
 
 
 async def test_a_single_use_generation_that_was_taken_over_fails(s2: S2, new_chat: NewChat) -> None:
@@ -576,84 +579,6 @@ async def test_who_resumes_where_it_is_generated_need_not_look_for_its_beginning
 
 
 # --- leases ---
-
-
-async def test_a_writer_looks_at_its_stream_once_for_all_the_pauses_of_a_slow_source(
-    spy: SpyTransport, new_chat: NewChat
-) -> None:
-    """A renewal tells of a pause that was longer than what makes a writer look."""
-    renewed = asyncio.Event()
-
-    def see(_: str, batch: AppendInput) -> None:
-        if batch.records[0].command is CommandKind.TRIM:
-            renewed.set()
-
-    spy.before_append = see
-    chat = await new_chat(session_lease_ms=1200)
-    source = Source(START)
-    await chat.make_resumable("c", source, delivery="replay", wait_until=chat.background)
-    opened: list[int] = []
-    for number in range(3):
-        async with asyncio.timeout(10):
-            await renewed.wait()
-        renewed.clear()
-        opened.append(spy.opened_reads)
-        source.give(text(f"chunk {number}"))
-    source.end()
-    await chat.aclose()
-    assert opened[0] > 0
-    assert opened == [opened[0]] * 3
-
-
-async def test_a_silent_source_keeps_its_generation(
-    s2: S2, caplog: pytest.LogCaptureFixture, new_chat: NewChat
-) -> None:
-    chat, other = await new_chat(session_lease_ms=300), await new_chat(session_lease_ms=300)
-    stream = s2.basin("test-chats").stream("c")
-    source = Source(START)
-    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
-    replaying = Reading(await other.replay("c", active_only=True))
-    await replaying.until("start")
-    rest = asyncio.create_task(replaying.rest())
-    async with asyncio.timeout(10), stream.read_session() as renewals:
-        count = 0
-        async for record in renewals:
-            assert record.command is CommandKind.TRIM
-            count += 1
-            if count >= 13:  # more than four leases
-                break
-    assert (await other.make_resumable("c", answer)).status == 409
-    source.give(text("after the pause"), FINISH)
-    source.end()
-    expected = [data for _, data in frames(await reading.rest())]
-    assert expected == compact(START, text("after the pause"), FINISH)
-    assert frames(await rest) == frames(reading.text)
-    stored = [short for short in shown(await records_of(stream)) if short != "trim 0"]
-    assert stored == ["fence session-", *expected, "fence end-"]
-    await chat.aclose()
-    await other.aclose()
-
-
-async def test_renewals_leave_gaps_in_the_ids_and_none_in_the_body(s2: S2, new_chat: NewChat) -> None:
-    chat = await new_chat(session_lease_ms=60)
-    stream = s2.basin("test-chats").stream("c")
-    source = Source(START)
-    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
-    await until_records(s2, 4)
-    source.give(FINISH)
-    source.end()
-    body = frames(await reading.rest())
-    data = [(record.seq_num + 1, record.text) for record in await records_of(stream) if record.command is None]
-    assert body == data
-    assert data[1][0] > 4
-    await chat.aclose()
-
-
-async def until_records(s2: S2, count: int) -> None:
-    async with asyncio.timeout(10), s2.basin("test-chats").stream("c").read_session() as session:
-        async for record in session:
-            if record.seq_num >= count:
-                return
 
 
 async def test_a_chat_without_a_lease_offers_none_and_renews_nothing(s2: S2, new_chat: NewChat) -> None:

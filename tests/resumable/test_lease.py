@@ -1,13 +1,10 @@
 """Leases: how a generation whose writer is gone comes to its end, once, and how one that lives does not."""
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Basin, Stream
-from perdure.errors import StorageFailed
 from perdure.resumable.lease import GenerationAbandoned, is_over, remaining_ms, silence_ms
 from perdure.resumable.settings import ChatSettings, ModeName
 from perdure.resumable.tail_search import StreamHead
@@ -15,20 +12,15 @@ from tests.resumable.chats import (
     ANSWER,
     BASIN,
     CREATE,
-    HOLDER,
     Chat,
     NewChat,
     Reading,
     body_of,
-    fence,
     frames,
     leased,
     records_of,
     shown,
-    until,
-    write,
 )
-from tests.resumable.spy_transport import SpyTransport
 
 LEASE_MS = 120
 DEAD = AppendRecord.fence(leased(LEASE_MS), timestamp=1)
@@ -155,105 +147,4 @@ async def test_on_error_may_tell_that_a_generation_was_abandoned(s2: S2, new_cha
     await stream.append([DEAD])
     await chat.replay("c", active_only=True)
     assert GenerationAbandoned.__name__ in shown(await records_of(stream))[1]
-    await chat.aclose()
-
-
-# --- noticed by those who wait ---
-
-
-@pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
-async def test_a_reader_that_waits_for_a_dead_writer_gets_the_error_and_the_end(
-    s2: S2, mode: ModeName, new_chat: NewChat, error_body: str
-) -> None:
-    chat = await new_chat(mode=mode)
-    stream = s2.basin(BASIN).stream("c")
-    await write(stream, fence(leased(LEASE_MS)), "a")
-    started = asyncio.get_running_loop().time()
-    reading = Reading(await chat.replay("c", active_only=mode == "session"))
-    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
-    assert asyncio.get_running_loop().time() - started < 10 * LEASE_MS / 1000
-    assert shown(await records_of(stream))[-2:] == [error_body, "fence error-"]
-    await chat.aclose()
-
-
-async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2, new_chat: NewChat, error_body: str) -> None:
-    chats = [await new_chat() for _ in range(3)]
-    stream = s2.basin(BASIN).stream("c")
-    # Long enough for all of them to come while the generation still passes for alive, on a busy machine as well.
-    await write(stream, fence(leased(1_500)), "a")
-    readings = [Reading(await chats[n % 3].replay("c", active_only=True)) for n in range(50)]
-    bodies = await asyncio.gather(*[reading.rest() for reading in readings])
-    assert {tuple(data for _, data in frames(body)) for body in bodies} == {("a", error_body)}
-    assert shown(await records_of(stream)) == ["fence session-", "a", error_body, "fence error-"]
-    for chat in chats:
-        await chat.aclose()
-
-
-async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2: S2, new_chat: NewChat) -> None:
-    chat = await new_chat(session_lease_ms=LEASE_MS)
-    stream = s2.basin(BASIN).stream("c")
-    await write(stream, fence(leased(LEASE_MS)), "a")
-    live = Reading(await chat.replay("c", live=True, from_seq_num=2))
-    await live.until("error")
-    await live.close()
-    await chat.aclose()
-
-
-async def test_a_watcher_hears_that_a_dead_generation_was_ended(chat: Chat, stream: Stream) -> None:
-    await write(stream, fence(leased(LEASE_MS)), "a")
-    watching = Reading(await chat.watch("c"))
-    assert '"event":"state","active":true,"generationStart":0,"nextSeqNum":2' in await watching.until("state")
-    await watching.until('"event":"error","active":false,"generationStart":0,"nextSeqNum":4')
-    await watching.close()
-
-
-async def test_a_generation_without_a_lease_is_left_alone(s2: S2, spy: SpyTransport, new_chat: NewChat) -> None:
-    chat = await new_chat(session_lease_ms=30)
-    stream = s2.basin(BASIN).stream("c")
-    await write(stream, fence(HOLDER), "a")
-    live = await chat.replay("c", live=True, from_seq_num=1)
-    readings = [Reading(await chat.replay("c", active_only=True)), Reading(live)]
-    for reading in readings:
-        await reading.until("data: a")
-    rests = [asyncio.create_task(reading.rest()) for reading in readings]
-    spy.reads.clear()
-    await until(lambda: len(spy.reads) >= 1)  # the live one, which did not know, has looked
-    assert (await chat.make_resumable("c", ANSWER)).status == 409
-    assert shown(await records_of(stream)) == ["fence session-", "a"]
-    await write(stream, fence("end-AAAA"))
-    assert frames(await rests[0]) == [(2, "a")]
-    rests[1].cancel()
-    await asyncio.wait(rests)
-    await chat.aclose()
-
-
-async def test_a_reader_that_cannot_look_looks_again(
-    s2: S2, spy: SpyTransport, new_chat: NewChat, error_body: str
-) -> None:
-    chat = await new_chat()
-    stream = s2.basin(BASIN).stream("c")
-    await write(stream, fence(leased(60)), "a")
-    reading = Reading(await chat.replay("c", active_only=True))
-    await reading.until("data: a")
-    failures = 0
-
-    def fail(name: str, request: object) -> None:
-        nonlocal failures
-        failures += 1
-        if failures == 2:
-            spy.before_read = None
-        raise StorageFailed("the disk hiccuped")
-
-    spy.before_read = fail
-    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
-    await chat.aclose()
-
-
-async def test_an_object_without_a_lease_honours_those_that_it_meets(
-    s2: S2, new_chat: NewChat, error_body: str
-) -> None:
-    chat = await new_chat(session_lease_ms=None)
-    await write(s2.basin(BASIN).stream("c"), fence(leased(LEASE_MS)), "a")
-    reading = Reading(await chat.replay("c", active_only=True))
-    assert [data for _, data in frames(await reading.rest())] == ["a", error_body]
     await chat.aclose()

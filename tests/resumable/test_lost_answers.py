@@ -20,6 +20,7 @@ from perdure.store.sqlite import SqliteEngine
 from tests.client.cutting_proxy import Fate, cutting
 from tests.client.http_server import HOST, serving_engine
 from tests.client.losing_proxy import LosingProxy, losing
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import BASIN, FINISH, START, TEXT_START, Chunk, Source, body_of, records_of, shown, text
 
 MODES: tuple[ModeName, ...] = ("single-use", "shared", "session")
@@ -60,7 +61,7 @@ async def chat(request: pytest.FixtureRequest, proxy: LosingProxy) -> AsyncItera
 async def arrived(stream: Stream, wanted: str, *, times: int = 1) -> None:
     """Until the stream holds so many such records; see `shown`."""
     seen = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for record in stream.read_session(SeqNum(0), clamp=True):
             seen += shown([record]) == [wanted]
             if seen == times:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from perdure import S2, AppendRecord
 from perdure.resumable.openai import ResponsesChat, create_resumable_chat, is_terminal, replay_options
 from perdure.server import serving
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import BASIN, Reading, Source, body_of, frames, leased, records_of, shown, write
 from tests.resumable.messages_api import MessagesApi, messages_api
 from tests.resumable.responses_scripts import ERROR, FAILED, RESPONSES, Event, text_response
@@ -213,7 +214,7 @@ async def test_a_stop_adds_nothing_and_ends_the_model_call(chat: ResponsesChat, 
     await reading.until("Hel")
     assert await chat.stop("c")
     assert [json.loads(data) for _, data in frames(await reading.rest())] == text_response("Hel")[:5]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await api.cut_off.wait()
     assert shown(await records_of(s2.basin(BASIN).stream("c")))[-1] == "fence end-stop-"
 

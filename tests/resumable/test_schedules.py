@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from perdure.store.engine import Engine
 from perdure.store.sqlite import SqliteEngine
-from tests.resumable.jumping_loop import run_jumping, the_loop
+from tests.resumable.jumping_loop import LoopClock, run_jumping, the_loop
 from tests.resumable.links import LinkState, shared
 from tests.resumable.verdicts import check
 from tests.resumable.world import Rules, World, world_of
-from tests.store.clock import Clock
 from tests.store.memory_engine import MemoryDisk, MemoryEngine
 
 PROCESSES = 3
@@ -161,16 +160,9 @@ DEAD_WRITER: "list[Step]" = [("post", 0, "replay"), ("rest",), ("follow", 1, "ac
 """A reader waits for a writer that is gone."""
 
 
-class _LoopClock(Clock):
-    """The clock of an engine, set by the loop that it runs on."""
-
-    def now_ms(self) -> int:
-        return the_loop().now_ms()
-
-
 async def play_in_memory(rules: Rules, schedule: "list[Step]") -> None:
     """Each process has an engine of its own, on one disk; nothing depends on threads, so a failure comes again."""
-    disk, clock = MemoryDisk(), _LoopClock()
+    disk, clock = MemoryDisk(), LoopClock()
 
     async def open_engine() -> Engine:
         return await MemoryEngine.open(disk, clock)

@@ -20,6 +20,7 @@ from perdure.resumable.chunks import KeyStyle
 from perdure.resumable.json_body import JsonObject, SourceError, encode_body
 from perdure.resumable.sources import MAX_LAYERS, discard_source, open_source
 from perdure.resumable.threaded_source import MAX_WAITING_CHUNKS
+from tests.patience import PATIENCE_SECONDS
 
 START: JsonObject = {"type": "start", "messageId": "m"}
 DELTA: JsonObject = {"type": "text-delta", "id": "t", "delta": "a\u2028b {\n} ü 😀"}
@@ -474,7 +475,7 @@ async def test_cancelling_does_not_wait_for_a_thread_that_is_stuck() -> None:
     await asyncio.to_thread(stuck.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await task
     assert not closed.is_set()
     release.set()

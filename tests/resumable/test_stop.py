@@ -12,6 +12,7 @@ from perdure.errors import StorageFailed
 from perdure.model.batches import AppendInput
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.settings import ModeName
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import (
     ANSWER,
     BASIN,
@@ -144,13 +145,14 @@ async def test_a_source_that_holds_on_to_its_request_does_not_hold_up_a_stop(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_run_of_another_object_is_stopped_although_it_is_silent(s2: S2, mode: ModeName) -> None:
-    chat, other = await chat_on(s2, mode=mode), await chat_on(s2, mode=mode)
+    # Without a lease, so that it does not find out by renewing it.
+    chat, other = [await chat_on(s2, mode=mode, session_lease_ms=None) for _ in range(2)]
     stream = s2.basin(BASIN).stream("c")
     source = Source(START, TEXT_START, text("Hel"))
     reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
     await reading.until("Hel")
     assert await other.stop("c")
-    async with asyncio.timeout(5):  # its source says nothing more, so no append of its own can tell
+    async with asyncio.timeout(PATIENCE_SECONDS):  # its source says nothing more, so no append of its own can tell
         await source.closed.wait()
     expected = compact(START, TEXT_START, text("Hel"), TEXT_END, ABORT)
     assert [data for _, data in frames(await reading.rest())] == expected
@@ -262,7 +264,7 @@ async def test_a_forced_stop_asks_no_local_source_and_stores_what_it_is_given(ch
     await reading.until("text-start")
     assert await chat.force_stop("c", {"type": "error", "errorText": "An operator ended this."})
     assert json.loads(frames(await reading.rest())[-1][1])["errorText"] == "An operator ended this."
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await source.closed.wait()
     await chat.drain()
     assert shown(await records_of(stream))[-1] == "fence end-stop-"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from perdure.resumable import TextStream
+from tests.patience import PATIENCE_SECONDS
 
 
 class Words:
@@ -55,7 +56,7 @@ def ended(*words: str) -> Words:
 async def text_of(stream: TextStream | object) -> str:
     """The rest of a stream."""
     assert isinstance(stream, TextStream), stream
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return "".join([piece async for piece in stream])
 
 
@@ -63,7 +64,7 @@ async def until_text(stream: TextStream | object, wanted: str) -> str:
     """Read until `wanted` has come; gives all up to there."""
     assert isinstance(stream, TextStream), stream
     text = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while wanted not in text:
             text += await anext(stream)
     return text

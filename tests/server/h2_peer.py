@@ -11,10 +11,10 @@ import h2.connection
 import h2.events
 import h2.settings
 
+from tests.patience import PATIENCE_SECONDS
 from tests.server.described import check_described
 
 WINDOW_BYTES = 4 * 1024 * 1024
-PATIENCE_SECS = 20.0
 
 
 class H2Stream:
@@ -144,12 +144,12 @@ class H2Peer:
                 await self._over()
 
     async def changed(self) -> None:
-        async with asyncio.timeout(PATIENCE_SECS), self._change:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._change:
             await self._change.wait()
 
     async def until(self, holds: object) -> None:
         assert callable(holds)
-        async with asyncio.timeout(PATIENCE_SECS), self._change:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._change:
             await self._change.wait_for(holds)
 
     async def run(self) -> None:

@@ -19,7 +19,8 @@ from perdure.server.guarded_store import GuardedStore
 from perdure.server.served_store import ServedAppender, ServedReadSession
 from perdure.store.access_tokens import hash_secret
 from perdure.store.service import StreamStore
-from tests.store.making import PATIENCE_SECONDS, batch
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import batch
 from tests.store.stores import MemoryStore, opened
 
 ROOT = "root-secret"

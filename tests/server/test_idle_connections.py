@@ -13,13 +13,13 @@ from perdure.server.context import ServerSettings
 from perdure.server.idle_connections import IdleConnections
 from perdure.server.limits import ServerLimits
 from tests.descriptors import no_descriptor_left
+from tests.patience import PATIENCE_SECONDS
 from tests.server.h2_peer import connected
 from tests.server.recording import RECORDS, STREAM, acks_and_end, batch, frames, next_batch, open_append, open_read
 from tests.server.running import BASIN, Running, Serve
 
 SOON_SECS = 0.4
 LATE_SECS = 600.0
-PATIENCE_SECS = 30.0
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
@@ -38,7 +38,7 @@ async def closed_after(port: int, said: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(said)
-        async with asyncio.timeout(PATIENCE_SECS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -118,7 +118,7 @@ async def test_idle_connections_go_when_they_have_taken_all_descriptors(serve: S
     async with serve(timed(header_timeout_secs=SOON_SECS, idle_timeout_secs=LATE_SECS)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         with no_descriptor_left():
-            async with asyncio.timeout(PATIENCE_SECS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await reader.read() == b""
         writer.close()
 

@@ -42,10 +42,10 @@ from perdure.store.engine import Engine, Lane
 from perdure.store.hub import MAILBOX_BLOCKS
 from perdure.store.sequencing import StreamState
 from perdure.wire.protobuf import decode_records
+from tests.patience import PATIENCE_SECONDS
 from tests.store.making import (
     BASIN,
     NOW,
-    PATIENCE_SECONDS,
     batch,
     bodies_of,
     commands,

@@ -11,10 +11,10 @@ from perdure.store import catalogue
 from perdure.store.catalogue import StreamEntry, StreamId
 from perdure.store.engine import Engine
 from perdure.wire.protobuf import decode_records
+from tests.patience import PATIENCE_SECONDS
 
 NOW = datetime(2025, 5, 1, 10, 0, tzinfo=UTC)
 BASIN = "test-basin"
-PATIENCE_SECONDS = 10.0
 
 
 def batch(*bodies: str, match: int | None = None, token: str | None = None) -> AppendInput:

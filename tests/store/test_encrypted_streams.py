@@ -23,7 +23,8 @@ from perdure.store.engine import Engine
 from perdure.store.read_session import ReadSession
 from perdure.store.service import StreamStore
 from perdure.wire.protobuf import decode_read_batch
-from tests.store.making import PATIENCE_SECONDS, batch, commands, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import batch, commands, eventually
 from tests.store.stores import Store, opened
 
 BASIN = "sealed-basin"

@@ -15,8 +15,9 @@ from perdure.store.catalogue import StreamId
 from perdure.store.engine import BlockRange, Engine
 from perdure.store.hub import MAILBOX_BLOCKS
 from perdure.store.read_session import HEARTBEAT_SECS, HEARTBEAT_TICK_SECS, ReadSession, heartbeat_gap
+from tests.patience import PATIENCE_SECONDS
 from tests.store.clock import Clock
-from tests.store.making import PATIENCE_SECONDS, batch, commands, delete_stream, make_stream
+from tests.store.making import batch, commands, delete_stream, make_stream
 from tests.store.memory_engine import MemoryDisk, MemoryEngine
 from tests.store.stores import Store, opened
 

@@ -46,7 +46,8 @@ from perdure.store.access_tokens import hash_secret
 from perdure.store.account import DEFAULT_LOCATION, page_limit
 from perdure.store.engine import Engine
 from perdure.store.service import StreamStore
-from tests.store.making import PATIENCE_SECONDS, batch, commands, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import batch, commands, eventually
 from tests.store.stores import Store, opened
 
 BASIN = "service-basin"

@@ -16,6 +16,7 @@ from starlette.routing import Mount
 
 from perdure.server import serving
 from perdure.web import DIRECTORY, BrowserModules
+from tests.patience import PATIENCE_SECONDS
 
 MODULES = sorted(path.name for path in DIRECTORY.glob("*.js"))
 SHIPPED = sorted(path.name for path in DIRECTORY.iterdir() if path.name.endswith((".js", ".d.ts")))
@@ -119,7 +120,7 @@ async def status_of(url: str, target: str) -> int:
     """The status for a target that no client tidies up first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
     writer.write(f"GET {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         head = await reader.readline()
     writer.close()
     return int(head.split()[1])

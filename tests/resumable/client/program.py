@@ -30,12 +30,12 @@ import httpx
 
 from perdure.errors import TransportError
 from perdure.resumable.client import HttpError, Subscription, create_chat_client, messages_from_events, subscribe
+from tests.patience import PATIENCE_SECONDS
 from tests.web.test_web_modules import find_node
 
 Step: TypeAlias = Mapping[str, Any]
 Log: TypeAlias = list[Any]
 RUNNER: Final = Path(__file__).with_name("program_runner.mjs")
-SECONDS: Final = 20
 READ: Final[Step] = {"do": "read"}
 
 
@@ -45,7 +45,7 @@ async def run_in_node(url: str, program: list[Step]) -> Log:
         *(find_node(), str(RUNNER)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=os.environ
     )
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             output, _ = await process.communicate(json.dumps({"url": url, "program": program}).encode())
     finally:
         if process.returncode is None:
@@ -58,7 +58,7 @@ async def run_in_node(url: str, program: list[Step]) -> Log:
 
 async def run_in_python(url: str, program: list[Step]) -> Log:
     """What the Python client makes of it."""
-    async with asyncio.timeout(SECONDS), AsyncExitStack() as opened:
+    async with asyncio.timeout(PATIENCE_SECONDS), AsyncExitStack() as opened:
         return await _PythonRun(url, opened).run(program)
 
 
@@ -150,7 +150,7 @@ class _PythonRun:
         self._subscription.cancel()
 
     async def _until(self, mark: str) -> None:
-        async with httpx.AsyncClient(timeout=SECONDS) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
             await http.get(f"{self._url}/control/{mark}")
 
     def _take(self, subscription: Subscription) -> None:

@@ -17,13 +17,14 @@ from perdure.errors import ProtocolViolation, TransportError, UsageError
 from perdure.resumable.client import HttpError, create_chat_client, replay_text, subscribe
 from perdure.resumable.client.cursor import Cursor, url_at
 from perdure.resumable.client.waiting import Backoff
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.client.cases import OVER, STOP, body, e, frame, stream
 from tests.resumable.client.scripted_peer import Answer, Break, ScriptedPeer, Stall, Trickle
 
 
 @pytest.fixture(autouse=True)
 async def _time_limit() -> AsyncIterator[None]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         yield
 
 

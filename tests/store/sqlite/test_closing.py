@@ -11,6 +11,7 @@ import pytest
 from perdure.errors import Unavailable
 from perdure.model.batches import AppendAck
 from perdure.store.sqlite import SqliteEngine
+from tests.patience import PATIENCE_SECONDS
 from tests.store.making import batch, bodies_of, make_stream
 from tests.store.sqlite.processes import worker
 from tests.store.sqlite.scripts import run
@@ -63,7 +64,7 @@ class TestAnswers:
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while open_files() > before:  # noqa: ASYNC110  # what was opened is closed when it is there
                 await asyncio.sleep(0.01)
 

@@ -16,6 +16,7 @@ from perdure.store.catalogue import StreamId
 from perdure.store.engine import Lane
 from perdure.store.sqlite import SqliteEngine
 from tests.descriptors import no_descriptor_left
+from tests.patience import PATIENCE_SECONDS
 from tests.store.making import batch, bodies_of, make_stream
 from tests.store.sqlite.faulty_disk import FaultyDisk, faulty_disk
 from tests.store.sqlite.mounts import mounted_tmpfs, read_only
@@ -129,7 +130,7 @@ class TestFailedSync:
             disk.fail_syncs = "-wal"
             with pytest.raises(StorageFailed, match=r"refuses to go on.*open it again"):
                 await engine.append(stream, batch("unknown"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await engine.stopped.wait()
             attempts = len(disk.syncs)
             for _ in range(3):

@@ -20,17 +20,8 @@ from perdure.store.read_session import ReadSession
 from perdure.store.sqlite import SqliteEngine
 from perdure.store.sqlite import writer as writer_module
 from perdure.store.sqlite.locks import FileLock
-from tests.store.making import (
-    PATIENCE_SECONDS,
-    batch,
-    bodies_of,
-    commands,
-    configure,
-    delete_stream,
-    eventually,
-    gone,
-    make_stream,
-)
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import batch, bodies_of, commands, configure, delete_stream, eventually, gone, make_stream
 from tests.store.sqlite.processes import Worker, start, worker
 from tests.store.sqlite.rows import block_starts
 from tests.store.sqlite.workers import append_for, append_many, append_when_told, delete_when_told, hold_the_turn

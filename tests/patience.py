@@ -1,0 +1,6 @@
+"""How long tests wait for what must come."""
+
+from typing import Final
+
+PATIENCE_SECONDS: Final = 30.0
+"""For one thing that takes milliseconds on an idle machine: enough for a slow and busy one, below a test's limit."""
