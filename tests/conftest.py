@@ -1,10 +1,12 @@
 """What holds for the whole suite, and its servers that are dear to start: the first test that asks starts them."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.jumping_loop import JumpingLoop
 from tools.cluster.postgres import PostgresServer, postgres_server
 
 # A machine that pauses for a moment is no finding, neither in one example nor while examples are made. The rest is as
@@ -16,6 +18,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unhurried")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of a test and of its fixtures."""
+    if item.get_closest_marker("jumping"):
+        return {"jumping": JumpingLoop}
+    return {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -164,14 +164,14 @@ async def test_a_window_that_stays_full(port: int, stream: Stream) -> None:
     """The server takes nothing any more, so neither does the session: whoever waits for room hears of it."""
     async with (
         losing(port) as proxy,
-        S2(access_token=TOKEN, endpoints=f"http://{HOST}:{proxy.port}", retries=ONE_ATTEMPT, request_timeout=0.3) as s2,
+        S2(access_token=TOKEN, endpoints=f"http://{HOST}:{proxy.port}", retries=ONE_ATTEMPT, request_timeout=2) as s2,
     ):
         session = s2.basin(BASIN).stream("s").append_session(max_in_flight_bytes=1024 * 1024)
         await (await session.submit([RECORD]))
         proxy.stall()
         large = [AppendRecord(bytes(600_000))]
         ticket = await session.submit(large)
-        with pytest.raises(TransportError, match=r"within 0\.3 s") as caught:
+        with pytest.raises(TransportError, match="within 2 s") as caught:
             _ = await session.submit(large)
         assert caught.value.may_have_applied
         with pytest.raises(TransportError):

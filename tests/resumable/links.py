@@ -17,7 +17,7 @@ from perdure.model.positions import StreamPosition
 from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord, CommandKind
 from perdure.store.engine import Engine
-from tests.resumable.jumping_loop import the_loop
+from tests.jumping_loop import the_loop
 
 
 @dataclass(frozen=True)

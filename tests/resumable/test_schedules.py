@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from perdure.store.engine import Engine
 from perdure.store.sqlite import SqliteEngine
-from tests.resumable.jumping_loop import LoopClock, run_jumping, the_loop
+from tests.jumping_loop import LoopClock, run_jumping, the_loop
 from tests.resumable.links import LinkState, shared
 from tests.resumable.verdicts import check
 from tests.resumable.world import Rules, World, world_of

@@ -19,8 +19,8 @@ from perdure.resumable.anthropic import AnthropicChat
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.settings import Delivery, ModeName, Surroundings
 from perdure.store.engine import Engine
+from tests.jumping_loop import the_loop
 from tests.resumable.chats import Chat, Chunk, Source, chat_of
-from tests.resumable.jumping_loop import the_loop
 from tests.resumable.links import Ledger, LinkedTransport, LinkState
 from tests.resumable.scripts import SCRIPTS, stored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import httpx
 import pytest
@@ -141,13 +142,18 @@ async def test_wait_ends_empty(http: httpx.AsyncClient) -> None:
 
 
 async def test_wait_gives_the_next_batch_with_the_tail(server: Running, http: httpx.AsyncClient) -> None:
-    reading = asyncio.create_task(http.get(f"{RECORDS}?seq_num=0&wait=30"))
-    while not server.engine.hub.followed():  # noqa: ASYNC110  # nothing else tells that the read waits
-        await asyncio.sleep(0.002)
-    await asyncio.sleep(0.2)  # it follows before it has looked at the store; what it finds there has no tail
-    ack = await appended(http, "a", "b")
-    answer = (await reading).json()
-    assert [record["body"] for record in answer["records"]] == ["a", "b"]
+    answer: dict[str, Any] = {}
+    start, pause_secs = 0, 0.01
+    while "tail" not in answer:
+        reading = asyncio.create_task(http.get(f"{RECORDS}?seq_num={start}&wait=30"))
+        while not server.engine.hub.followed():  # noqa: ASYNC110  # nothing else tells that the read waits
+            await asyncio.sleep(0.002)
+        # It follows before it has looked at the store, and what it finds there has no tail: then it is asked once more.
+        await asyncio.sleep(pause_secs)
+        ack = await appended(http, "a", "b")
+        answer = (await reading).json()
+        assert [record["body"] for record in answer["records"]] == ["a", "b"]
+        start, pause_secs = ack["tail"]["seq_num"], 2 * pause_secs
     assert answer["tail"] == ack["tail"]
     assert "tail" not in (await http.get(f"{RECORDS}?seq_num=0&wait=30")).json()
 

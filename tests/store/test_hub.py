@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from perdure.store.catalogue import StreamId
 from perdure.store.hub import CLOCK_SECS, MAILBOX_BLOCKS, Hub
 from perdure.store.sequencing import Block
@@ -89,6 +91,7 @@ async def test_the_engine_hears_of_the_first_and_the_last_follower() -> None:
     assert hub.followed() == set()
 
 
+@pytest.mark.jumping
 async def test_a_timer_set_for_a_longer_wait_does_not_end_a_shorter_one_late_nor_the_next_one_early() -> None:
     hub = Hub()
     with hub.follow(ONE) as mailbox:
@@ -111,6 +114,7 @@ async def test_a_timer_set_for_a_longer_wait_does_not_end_a_shorter_one_late_nor
         assert await endless
 
 
+@pytest.mark.jumping
 async def test_a_wait_that_begins_while_a_timer_runs_lasts_its_whole_time() -> None:
     loop = asyncio.get_running_loop()
     hub = Hub()

@@ -29,6 +29,25 @@ async function browserFetch(url, init) {
   return new Response(reader ? body : null, response);
 }
 
+/** A `fetch` that counts, for each request, how often the reader of its body asked for more. */
+function countingAsks() {
+  const asks = [];
+  async function countingFetch(url, init) {
+    const response = await fetch(url, init);
+    const reader = response.body.getReader();
+    const at = asks.push(0) - 1;
+    async function pull(controller) {
+      asks[at] += 1;
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    }
+    const cancel = (reason) => reader.cancel(reason);
+    return new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), response);
+  }
+  return { asks, countingFetch };
+}
+
 /** A peer of its own, and tabs on it; all is closed after the test. */
 async function openScene(t) {
   const peer = await ChatPeer.open();
@@ -309,12 +328,12 @@ describe("requests", { concurrency: true }, () => {
 
   test("the waits start anew once an event came", async (t) => {
     const { peer, openTab } = await openScene(t);
-    const { statuses } = await openTab(client);
+    const { asks, countingFetch } = countingAsks();
+    const { statuses } = await openTab(client, { fetch: countingFetch });
     for (let cut = 0; cut < 3; cut++) {
+      await until(() => asks.at(-1) > 1); // it has taken the first event, and waits for the next
       peer.cutWatches();
       await until(() => statuses.filter(({ state }) => state === "connected").length === cut + 2);
-      await until(() => peer.watching === 1);
-      await sleep(20); // for the first event of the new connection
     }
     const waits = statuses.filter(({ state }) => state === "reconnecting").map(({ retryInMs }) => retryInMs);
     assert.deepEqual(waits, [0, 0, 0]);
@@ -368,7 +387,7 @@ describe("requests", { concurrency: true }, () => {
       fetch: async () => new Response(wire),
       reconnectBackoffMs: [50],
     });
-    await sleep(120);
+    await until(() => statuses.filter(({ state }) => state === "reconnecting").length > 1);
     assert.deepEqual([...new Set(statuses.map(({ state, error }) => `${state} ${error}`))], [
       "connected undefined",
       "reconnecting undefined",

@@ -1,10 +1,8 @@
-"""Fixtures for tests of what happens as time passes: a loop whose clock jumps, and a store that goes by it.
+"""Fixtures for tests of what happens as time passes: a store and chats that go by a loop whose clock jumps.
 
 Nothing here depends on how fast the machine is: no time passes while there is something to do.
 """
 
-from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
 from functools import partial
 
 import pytest
@@ -12,14 +10,10 @@ import pytest
 from perdure import S2
 from perdure.resumable.settings import Surroundings
 from perdure.store.engine import Engine
+from tests.jumping_loop import LoopClock, the_loop
 from tests.resumable.chats import NewChat, chat_of
-from tests.resumable.jumping_loop import JumpingLoop, LoopClock, the_loop
 from tests.resumable.spy_transport import SpyTransport
 from tests.store.memory_engine import MemoryDisk, MemoryEngine
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
-    return {"jumping": JumpingLoop}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from perdure import S2, Basin, Stream
 from perdure.errors import StorageFailed
 from perdure.resumable.lease import silence_ms
 from perdure.resumable.settings import ModeName
+from tests.jumping_loop import the_loop
 from tests.resumable.chats import (
     ANSWER,
     BASIN,
@@ -24,8 +25,9 @@ from tests.resumable.chats import (
     until,
     write,
 )
-from tests.resumable.jumping_loop import the_loop
 from tests.resumable.spy_transport import SpyTransport
+
+pytestmark = pytest.mark.jumping
 
 LEASE_MS = 3_000
 

@@ -28,6 +28,8 @@ from tests.resumable.scripts import stored
 from tests.resumable.spy_transport import SpyTransport
 from tests.resumable.texts import Words, text_of, until_text
 
+pytestmark = pytest.mark.jumping
+
 LEASE_MS = 3_000
 
 
