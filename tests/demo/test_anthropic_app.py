@@ -13,16 +13,16 @@ import httpx
 import pytest
 
 from perdure import UsageError
-from perdure.demo.anthropic_routes import MAX_QUESTION_CHARACTERS, conversation_of
+from perdure.demo.anthropic_routes import MAX_QUESTION_CHARACTERS
 from perdure.demo.claude import choose_messages_model
 from perdure.demo.messages_model import Said
 from perdure.demo.messages_stand_in import MessagesStandIn
 from perdure.demo.tool_loop import MAX_STEPS, events_of_turn
 from perdure.demo.tools import COMPANY_LOOKUP, ToolCall, run_tool
-from perdure.resumable.anthropic import History, messages_from_events
+from perdure.resumable.anthropic import messages_from_events
 from tests.demo.demo_server import DemoServer
 from tests.patience import PATIENCE_SECONDS
-from tests.resumable.anthropic_scripts import text_message, text_turn, tool_turn
+from tests.resumable.anthropic_scripts import text_turn, tool_turn
 from tests.resumable.messages_api import messages_api
 
 CHAT = "/api/anthropic/chat"
@@ -114,11 +114,11 @@ async def test_claude_answers_through_the_sdk_and_calls_tools(tmp_path: Path) ->
     assert [message["id"] for message in history["messages"]] == ["msg_1", "msg_2", "msg_3"]
     first, second, third = api.requests
     assert (first["model"], first["tool_choice"], len(first["tools"])) == ("claude-small", {"type": "auto"}, 2)
-    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "2800", "is_error": False}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "2800"}
     assert second["messages"][-1] == {"role": "user", "content": [result]}
     assert third["messages"] == [
-        {"role": "user", "content": "how many?"},
-        {"role": "assistant", "content": "They employ 2800."},
+        *second["messages"],
+        {"role": "assistant", "content": [{"type": "text", "text": "They employ 2800."}]},
         {"role": "user", "content": "and again?"},
     ]
 
@@ -164,30 +164,13 @@ def test_a_bad_limit_of_tokens_is_a_clear_error() -> None:
         choose_messages_model({"ANTHROPIC_API_KEY": "test", "ANTHROPIC_MAX_TOKENS": "many"})
 
 
-def test_the_next_request_has_the_text_of_the_turns_that_were_answered() -> None:
-    tool_use = text_message("Let me see.", "m1") | {
-        "content": [
-            {"type": "thinking", "thinking": "hm", "signature": ""},
-            {"type": "text", "text": "Let me see."},
-            {"type": "tool_use", "id": "t", "name": COMPANY_LOOKUP, "input": {}},
-        ]
-    }
-    history: History = {
-        "turns": [
-            {"user": "first", "assistant": tool_use},
-            {"user": "failed", "error": {"type": "api_error", "message": "no"}},
-            {"user": "stopped at once", "stopped": True},
-            {"user": "last", "assistant": text_message("Well.", "m3")},
-        ],
-        "messages": [tool_use, text_message("It is so.", "m2"), text_message("Well.", "m3")],
-        "nextSeqNum": 40,
-    }
-    assert conversation_of(history) == [
-        Said("user", "first"),
-        Said("assistant", "Let me see.\n\nIt is so."),
-        Said("user", "last"),
-        Said("assistant", "Well."),
-    ]
+async def test_a_question_after_an_interrupted_tool_call_is_answered() -> None:
+    """It comes in one message with the results of the call."""
+    told = [{"type": "tool_result", "tool_use_id": "t", "content": "none"}, {"type": "text", "text": "what is 2 + 2?"}]
+    said = [Said("user", "first"), Said("assistant", []), Said("user", told)]
+    events = events_of_turn(MessagesStandIn(note="", tokens_per_second=1e6), said)
+    messages = [message async for message in messages_from_events(events)]
+    assert "**4**" in str(messages[-1]["content"])
 
 
 class Caller(MessagesStandIn):

@@ -67,6 +67,13 @@ def tool_turn(*pieces: str, message_id: str = "msg_1", kind: str = "tool_use") -
     ]
 
 
+def streamed_message(*blocks: Event, stop_reason: str = "end_turn", message_id: str = "msg_1") -> list[Event]:
+    """One message of whole blocks, block after block."""
+    dice = Random(0)
+    parts = [event for index, block in enumerate(blocks) for event in _events_of(dice, index, block)]
+    return [message_start(message_id), *parts, message_delta(stop_reason), MESSAGE_STOP]
+
+
 def text_message(text: str, message_id: str = "msg_1", stop_reason: str | None = "end_turn") -> Event:
     """What `text_turn` amounts to."""
     message: Event = message_start(message_id)["message"]

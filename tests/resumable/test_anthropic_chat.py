@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Invalid, SeqNum, Stream, StreamDeletionPending
 from perdure.model.batches import AppendInput
-from perdure.resumable.anthropic import AnthropicChat, AnthropicError, user_message
+from perdure.resumable.anthropic import AnthropicChat, AnthropicError, tool_result, user_message
 from perdure.resumable.frames import type_named
 from perdure.resumable.settings import ModeName
 from tests.patience import PATIENCE_SECONDS
@@ -27,6 +27,7 @@ from tests.resumable.anthropic_scripts import (
     text_delta,
     text_message,
     text_turn,
+    tool_turn,
 )
 from tests.resumable.chats import (
     BASIN,
@@ -391,6 +392,47 @@ async def test_the_next_turn_takes_an_abandoned_session_over(chat: AnthropicChat
 
 
 # --- histories ---
+
+
+async def test_a_source_asks_for_the_conversation_before_it(chat: AnthropicChat) -> None:
+    async def source() -> AsyncIterator[Event]:
+        yield user_message("weather?")
+        asked.append(await chat.conversation("c", "weather?"))
+        for event in tool_turn("{}", message_id="m1"):
+            yield event
+        yield tool_result("toolu_1", "sunny")
+        asked.append(await chat.conversation("c", "weather?"))  # what is active is not in it, stored or not
+        for event in text_turn("Sunny.", message_id="m2"):
+            yield event
+
+    asked: list[object] = []
+    await run(chat, source)
+    assert asked == [[{"role": "user", "content": "weather?"}]] * 2
+    await run(chat, source)
+    call = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
+    assert (
+        asked[2:]
+        == [
+            [
+                {"role": "user", "content": "weather?"},
+                {"role": "assistant", "content": [call]},
+                {"role": "user", "content": [tool_result("toolu_1", "sunny")]},
+                {"role": "assistant", "content": [{"type": "text", "text": "Sunny."}]},
+                {"role": "user", "content": "weather?"},
+            ]
+        ]
+        * 2
+    )
+
+
+async def test_a_conversation_has_what_a_writer_left_that_is_gone(chat: AnthropicChat, stream: Stream) -> None:
+    dead = AppendRecord.fence(leased(100), timestamp=1)
+    await stream.append([dead, *(AppendRecord(body, timestamp=2) for body in bodies(*TURN[:-3]))])
+    said = await chat.conversation("c", partials=True)
+    assert said[1] == {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
+    assert await chat.conversation("c", [{"type": "text", "text": "again"}]) == [
+        {"role": "user", "content": "again"},
+    ]
 
 
 async def test_a_chat_that_nobody_wrote_to_has_an_empty_history(chat: AnthropicChat) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perdure import AppendRecord
 from perdure.model.records import SequencedRecord
-from perdure.resumable.anthropic import accumulate_message, user_message
+from perdure.resumable.anthropic import accumulate_message, tool_result, user_message
 from perdure.resumable.anthropic_history import TurnsFold
 from perdure.resumable.anthropic_message import RAW_EVENT_TYPES
 from perdure.resumable.anthropic_records import AnthropicError, ClosingEvents, error_event, stored_event
@@ -136,9 +136,48 @@ def test_what_an_error_record_lacks_has_a_default(error: object, expected: objec
     assert found["turns"] == [{"user": "a", "error": expected}]
 
 
-def test_an_error_after_the_answer_leaves_the_turn_as_it_is() -> None:
-    found = history(BEGIN, user_message("a"), *text_turn("Hello"), *PARTIAL, error_event("x"), "fence error-A")
+CALL = tool_turn('{"a":1}', message_id="msg_0")
+
+
+def test_a_tool_loop_that_fails_after_its_first_message_tells_so_in_the_turn() -> None:
+    log: list[Entry] = [BEGIN, user_message("a"), *CALL, *PARTIAL, error_event("x"), "fence error-A"]
+    (turn,) = history(*log, partials=True)["turns"]
+    assert (turn["assistant"]["id"], turn["error"]) == ("msg_0", {"type": "api_error", "message": "x"})
+    assert turn["partial"]["content"] == [{"type": "text", "text": "he"}]
+    assert "stopped" not in turn
+    assert history(*log, BEGIN, *text_turn("late"), "fence end-A")["turns"][0]["error"] == turn["error"]
+
+
+def test_a_tool_loop_that_is_stopped_after_its_first_message_tells_so_in_the_turn() -> None:
+    in_a_tool = [user_message("a"), *CALL]
+    in_an_answer = [*in_a_tool, *PARTIAL]
+    for begun in (in_a_tool, in_an_answer):
+        (turn,) = history(BEGIN, *begun, *closing(*begun), "fence end-stop-A")["turns"]
+        assert (turn["assistant"]["id"], turn["stopped"]) == ("msg_0", True)
+
+
+def test_a_generation_that_fails_before_it_says_anything_leaves_the_answered_turn_before_it_alone() -> None:
+    log: list[Entry] = [BEGIN, user_message("a"), *text_turn("Hello"), "fence end-A"]
+    found = history(*log, BEGIN, error_event("x"), "fence error-A")
     assert found["turns"] == [{"user": "a", "assistant": text_message("Hello")}]
+
+
+def test_an_answer_that_is_stopped_once_the_model_has_said_why_it_ended_is_whole() -> None:
+    begun = [user_message("a"), *text_turn("Hello")[:-1]]
+    assert closing(*begun) == ['{"type":"message_stop"}']
+    found = history(BEGIN, *begun, *closing(*begun), "fence end-stop-A")
+    assert found["turns"] == [{"user": "a", "assistant": text_message("Hello")}]
+    fold = ClosingEvents(lambda: 0)
+    for event in begun:
+        fold.feed(encode_body(event))
+    assert fold.essential() == [b'{"type":"message_stop"}']
+
+
+def test_what_a_tool_gave_moves_nothing() -> None:
+    """So that readers who know nothing of it see what they saw before."""
+    plain: list[Entry] = [BEGIN, user_message("a"), *CALL]
+    told = history(*plain, tool_result("toolu_1", "sunny"))
+    assert told == history(*plain)
 
 
 def test_events_after_an_error_wait_for_the_next_message() -> None:
@@ -233,6 +272,7 @@ ENTRIES = st.one_of(
     st.just(["trim"]),
     st.just(["{"]),
     st.just([error_event("x")]),
+    st.just([tool_result("toolu_1", "sunny")]),
     st.text(max_size=3).map(lambda text: [user_message(text)]),
     streamed().map(lambda case: case[1]),
     streamed().flatmap(lambda case: st.integers(1, len(case[1])).map(lambda count: case[1][:count])),
@@ -246,28 +286,35 @@ def model(log: Sequence[Entry]) -> Any:
     messages: list[Any] = []
     cursor = 0
     events: list[JsonObject] | None = None
+    speaks, last_reason = False, None
     for seq_num, entry in enumerate(log):
         open_turn = turns[-1] if turns and not turns[-1].keys() & {"assistant", "error"} else None
+        turn = turns[-1] if turns and speaks else open_turn
         if isinstance(entry, str):
             if entry.startswith(("fence end-", "fence error-")):
                 cursor, events = seq_num + 1, None
-                if entry.startswith("fence end-stop-") and open_turn is not None:
-                    open_turn["stopped"] = True
+                if entry.startswith("fence end-stop-"):
+                    if open_turn is not None:
+                        open_turn["stopped"] = True
+                    elif turn is not None and last_reason == "tool_use":
+                        turn["stopped"] = True
+            if entry.startswith("fence "):
+                speaks, last_reason = False, None
             continue
         match entry["type"]:
             case "user_message":
                 turns.append({"user": entry["message"]})
-                events = None
+                events, speaks, last_reason = None, True, None
             case "error":
-                if open_turn is not None:
-                    open_turn["error"] = entry["error"]
+                if turn is not None:
+                    turn.setdefault("error", entry["error"])
                 events = None
             case "message_start":
-                events = [entry]
+                events, speaks = [entry], True
                 continue
             case "message_stop" if events is not None:
                 message: Any = accumulate_message([*events, entry])
-                events = None
+                events, last_reason = None, message["stop_reason"]
                 if message["stop_reason"] or any(
                     block["type"] != "text" or block["text"] for block in message["content"]
                 ):
@@ -356,17 +403,23 @@ def test_a_kept_fold_goes_on_as_if_it_had_seen_all(log: list[Entry], data: st.Da
 def test_what_closes_a_message_makes_it_whole_wherever_it_was_stopped(
     case: tuple[Event, list[Event]], data: st.DataObject
 ) -> None:
-    _, events = case
+    message, events = case
     begun = events[: data.draw(st.integers(0, len(events)))]
     found = history(BEGIN, user_message("hi"), *begun, *closing(*begun), "fence end-stop-A")
     (turn,) = found["turns"]
-    assert turn.get("stopped", False) == (not begun or begun[-1] != MESSAGE_STOP)
+    reason = message["stop_reason"] if message_ends(begun) else None
+    assert turn.get("stopped", False) == (reason is None or reason == "tool_use")
     assert "error" not in turn
     assert found["messages"] == ([turn["assistant"]] if "assistant" in turn else [])
 
 
+def message_ends(begun: Sequence[Event]) -> bool:
+    """Whether the model has said why it stops."""
+    return any(event["type"] == "message_delta" for event in begun)
+
+
 def test_closing_records_close_the_open_blocks_in_order() -> None:
-    events = [message_start(), block_start(1), block_start(0), message_delta(output_tokens=7)]
+    events = [message_start(), block_start(1), block_start(0), message_delta(None, output_tokens=7)]
     assert closing(*events) == [
         '{"type":"content_block_stop","index":0}',
         '{"type":"content_block_stop","index":1}',

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
 
-from perdure.resumable.anthropic import AnthropicChat, History, replay_options, user_message
+from perdure.resumable.anthropic import AnthropicChat, replay_options, user_message
 
 from .messages_model import MessagesModel, Said
 from .names import AnthropicStreamName, anthropic_stream_of
@@ -38,9 +38,10 @@ def anthropic_routes(chat: AnthropicChat, model: MessagesModel) -> APIRouter:
         name = anthropic_stream_of(request.id)
 
         async def source() -> AsyncIterator[Mapping[str, object]]:  # called only once the turn is claimed
-            said = conversation_of(await chat.history(name))
+            messages = await chat.conversation(name, request.text, partials=True)  # all that the page shows
             yield user_message(request.text)
-            async for event in events_of_turn(model, [*said, Said("user", request.text)]):
+            said = [Said(message["role"], message["content"]) for message in messages]
+            async for event in events_of_turn(model, said):
                 yield event
 
         return await chat.make_resumable(name, source, delivery="replay", wait_until=chat.background)
@@ -58,31 +59,3 @@ def anthropic_routes(chat: AnthropicChat, model: MessagesModel) -> APIRouter:
         return Response(status_code=202 if await chat.stop(name) else 204, headers=_NO_STORE)
 
     return routes
-
-
-def conversation_of(history: History) -> list[Said]:
-    """The conversation so far for the next request: the turns that have an answer, as their text.
-
-    Tool calls and thoughts are left out, since the API refuses a call without its result, which the log does not keep,
-    and a thought that was cut off.
-    """
-    answers = [list[str]() for _ in history["turns"]]
-    first_messages = {
-        turn["assistant"]["id"]: number for number, turn in enumerate(history["turns"]) if "assistant" in turn
-    }
-    number: int | None = None
-    for message in history["messages"]:
-        number = first_messages.get(message["id"], number)
-        if number is not None:
-            answers[number] += _texts(message["content"])
-    said: list[Said] = []
-    for turn, texts in zip(history["turns"], answers, strict=True):
-        if texts:
-            said += [Said("user", turn["user"]), Said("assistant", "\n\n".join(texts))]
-    return said
-
-
-def _texts(content: object) -> list[str]:
-    """The text blocks that say something."""
-    blocks = content if isinstance(content, list) else []
-    return [block["text"].strip() for block in blocks if block["type"] == "text" and block["text"].strip()]

@@ -84,10 +84,12 @@ def _situation(said: Sequence[Said]) -> tuple[str, int, list[str]]:
     for message in said:
         if message.role != "user":
             continue
-        if isinstance(message.content, list):
-            results += [str(block.get("content", "")) for block in message.content]
-        else:
-            asked, turn, results = str(message.content), turn + 1, []
+        blocks = message.content if isinstance(message.content, list) else [{"text": message.content}]
+        for block in blocks:  # results of tools come first; a question may follow them
+            if "text" in block:
+                asked, turn, results = str(block["text"]), turn + 1, []
+            else:
+                results.append(str(block.get("content", "")))
     return asked, turn, results
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from perdure.resumable.anthropic import create_accumulator
+from perdure.resumable.anthropic import create_accumulator, tool_result
+from perdure.resumable.json_body import JsonObject
 
 from .messages_model import MessagesModel, Said
 from .tools import ToolCall, ToolResult, run_tool
@@ -15,7 +16,10 @@ MAX_STEPS: Final = 10
 
 
 async def events_of_turn(model: MessagesModel, said: Sequence[Said]) -> AsyncIterator[Mapping[str, object]]:
-    """The events of all the messages that it takes to answer `said`."""
+    """The events of all the messages that it takes to answer `said`, and what the tools gave between them.
+
+    A result is an event of the log and a block of the next request alike.
+    """
     for step in range(MAX_STEPS):
         fold = create_accumulator()
         async for event in model.stream(said, may_call=step < MAX_STEPS - 1):
@@ -25,7 +29,10 @@ async def events_of_turn(model: MessagesModel, said: Sequence[Said]) -> AsyncIte
         calls = calls_in(message)
         if not calls:
             return
-        said = [*said, *exchange(message["content"], [run_tool(call) for call in calls])]
+        results = results_of([run_tool(call) for call in calls])
+        for result in results:
+            yield result
+        said = [*said, Said("assistant", message["content"]), Said("user", results)]
 
 
 def calls_in(message: Mapping[str, object]) -> list[ToolCall]:
@@ -42,8 +49,10 @@ def calls_in(message: Mapping[str, object]) -> list[ToolCall]:
 
 def exchange(content: object, results: Sequence[ToolResult]) -> list[Said]:
     """What a model said, and what it is told back of the tools that it called."""
-    told = [
-        {"type": "tool_result", "tool_use_id": result.id, "content": result.output, "is_error": result.is_error}
-        for result in results
-    ]
+    told = results_of(results)
     return [Said("assistant", content), *([Said("user", told)] if told else [])]
+
+
+def results_of(results: Sequence[ToolResult]) -> list[JsonObject]:
+    """What tools gave, as the API is told of it."""
+    return [tool_result(result.id, result.output, is_error=result.is_error) for result in results]

@@ -7,11 +7,13 @@
 
     @app.post("/api/chat")
     async def send(body: ChatRequest):
+        name = f"chat-{body.id}"
         async def source():
+            messages = await chat.conversation(name, body.text)
             yield user_message(body.text)
-            async for event in await claude.messages.create(model=..., messages=body.messages, stream=True):
+            async for event in await claude.messages.create(model=..., messages=messages, stream=True):
                 yield event
-        return await chat.make_resumable(f"chat-{body.id}", source, delivery="replay", wait_until=chat.background)
+        return await chat.make_resumable(name, source, delivery="replay", wait_until=chat.background)
 
     @app.get("/api/chat/stream")
     async def replay(request: Request, id: str):
@@ -35,6 +37,7 @@ A chat id is not a credential: look whether this user may see this chat before y
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 
 from ..client import S2
 from ..client.endpoints import Endpoints
@@ -45,17 +48,20 @@ from .anthropic_accumulator import IncompleteMessage as IncompleteMessage
 from .anthropic_accumulator import accumulate_message as accumulate_message
 from .anthropic_accumulator import create_accumulator as create_accumulator
 from .anthropic_accumulator import messages_from_events as messages_from_events
+from .anthropic_conversation import RequestMessage as RequestMessage
+from .anthropic_conversation import conversation
 from .anthropic_history import History as History
 from .anthropic_history import Turn as Turn
 from .anthropic_history import TurnError as TurnError
 from .anthropic_history import TurnsFold
 from .anthropic_records import UNWANTED_TYPES, ClosingEvents, error_event, stored_event
 from .anthropic_records import AnthropicError as AnthropicError
+from .anthropic_records import tool_result as tool_result
 from .anthropic_records import user_message as user_message
 from .chat import ResumableChat, WaitUntil
 from .chat_store import ChatStore
 from .generation import Plan
-from .json_body import encode_body
+from .json_body import JsonValue, encode_body
 from .kept_histories import KeptHistories
 from .responses import EVENT_STREAM_HEADERS, json_snapshot
 from .responses import ChatResponse as ChatResponse
@@ -81,6 +87,7 @@ __all__ = [
     "ChatResponse",
     "History",
     "IncompleteMessage",
+    "RequestMessage",
     "Turn",
     "TurnError",
     "accumulate_message",
@@ -88,6 +95,7 @@ __all__ = [
     "create_resumable_chat",
     "messages_from_events",
     "replay_options",
+    "tool_result",
     "user_message",
 ]
 
@@ -151,16 +159,41 @@ class AnthropicChat(ResumableChat):
         An answer that is being generated is left out, and the cursor is in front of it. `partials` adds what there was
         of answers that failed. Do not change what you get: it is shared with later calls.
         """
+        return (await self._folded(name)).snapshot(partials=partials)
+
+    async def history_response(self, name: str, *, partials: bool = False) -> ChatResponse:
+        """`history` as a JSON answer that nobody stores; for a history route."""
+        return json_snapshot(encode_body(await self.history(name, partials=partials)))
+
+    async def conversation(
+        self, name: str, text: str | Sequence[Mapping[str, JsonValue]] | None = None, *, partials: bool = False
+    ) -> list[RequestMessage]:
+        """The `messages` of the next request to the API: what was said so far, and then `text` in the user's voice.
+
+        The API accepts the list as it is; `perdure.resumable.anthropic_conversation` has the rules. Answers are whole,
+        with their thoughts, tool calls and results. Of an answer that was stopped its texts are there. A turn without
+        an answer is left out, and so is one that the model refused (`stop_reason` "refusal"), as the API asks for. A
+        call has the result that the source yielded as `tool_result`; one that the answer ended with has an error for a
+        result; others are left out.
+
+        Best called in the source: what the generation that is active has written is not in it. It is empty for logs
+        without `user_message`s. The list is yours to change, except for what is inside of content blocks.
+
+        Args:
+            name: the stream.
+            text: what the user says now: text, or content blocks of the API, such as images. Without it the list ends
+                with the last answer, or with the results of tools that the model has not answered.
+            partials: with what there was of answers that failed, which pages show that ask for it.
+        """
+        return conversation((await self._folded(name)).said(), text, partials=partials)
+
+    async def _folded(self, name: str) -> TurnsFold:
         stream = await self._store.stream(name)
         fold = await self._histories.fold(stream)
         if fold.generating and name not in self._runs:
             await self._head(stream)  # ends what nobody writes any more
             fold = await self._histories.fold(stream)
-        return fold.snapshot(partials=partials)
-
-    async def history_response(self, name: str, *, partials: bool = False) -> ChatResponse:
-        """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot(encode_body(await self.history(name, partials=partials)))
+        return fold
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""

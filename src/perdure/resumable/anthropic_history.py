@@ -3,12 +3,13 @@
 Operations: `feed` records in order, in any slices; `snapshot` what they amount to; `settled` to keep a fold between
 calls. Work is linear in the log. A turn begins with a `user_message` and gets the first whole message that follows, or
 the error; a message that is still arriving is nowhere yet, and the cursor stays in front of it, so that a replay from
-there delivers all of it.
+there delivers all of it. How a turn ended is told also when it has an answer already, as in a tool loop that failed
+or was stopped after its first message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NotRequired, TypedDict
 
 from msgspec import Struct
@@ -16,11 +17,15 @@ from msgspec.structs import replace
 
 from ..model.records import CommandKind, SequencedRecord
 from . import tokens
+from .anthropic_conversation import END, Answer, ToolResult, UserText, Utterance
 from .anthropic_message import RAW_EVENT_TYPES, MessageFold
-from .anthropic_records import API_ERROR, USER_MESSAGE_TYPE
+from .anthropic_records import API_ERROR, TOOL_RESULT_TYPE, USER_MESSAGE_TYPE
 from .json_body import JsonObject, JsonValue, encode_body, parse_object
 
 UNKNOWN_ERROR: Final = "unknown"
+
+_GOES_ON: Final = frozenset({"tool_use", "pause_turn"})
+"""Why a message ended that the answer was to go on after."""
 
 
 class TurnError(TypedDict):
@@ -33,11 +38,11 @@ class TurnError(TypedDict):
 class Turn(TypedDict):
     """What the user said, and what came of it.
 
-    `assistant` is the first whole message of the answer. `error` tells that the generation failed before one was whole;
-    `partial` is then what there was of it, if partial messages were asked for. `stopped` is present, and true, if
-    the answer was stopped: `assistant` then ends where it was stopped, and is absent if nothing was said till then.
-    Keep no more than the text blocks of a stopped or partial message for the next request: the API refuses a tool call
-    without a result, and a thought without its signature.
+    `assistant` is the first whole message of the answer. `error` tells that the generation failed, before that message
+    was whole or later in a tool loop; `partial` is then what there was of the message that broke off, if partial
+    messages were asked for. `stopped` is present, and true, if the answer was stopped: its last message ends where it
+    was stopped, and `assistant` is absent if nothing was said till then. Since the API refuses what was cut off, take
+    the `conversation` of the chat for the next request.
     """
 
     user: str
@@ -92,6 +97,7 @@ class _Settled(Struct, frozen=True, gc=False):
     turns: int = 0
     last_turn: _TurnState | None = None
     messages: int = 0
+    said: int = 0
     size_bytes: int = 0
 
 
@@ -109,7 +115,13 @@ class TurnsFold:
         self._next_seq_num = 0
         self._turns: list[_TurnState] = []
         self._messages: list[JsonObject] = []
+        self._said: list[Utterance] = []
+        self._ended_said = 0
         self._message = MessageFold()
+        self._speaks_to_turn = False
+        """Whether this generation has begun the last turn, or a message of it: its end is then the turn's."""
+        self._goes_on = False
+        """Whether the answer was to go on after its last whole message."""
         self._size_bytes = 0
         self._settled = _Settled()
 
@@ -138,6 +150,10 @@ class TurnsFold:
             "nextSeqNum": self._next_seq_num,
         }
 
+    def said(self) -> Sequence[Utterance]:
+        """What was said in the generations that are over."""
+        return self._said[: self._ended_said]
+
     def settled(self) -> TurnsFold:
         """A fold that stands where this one stood after the last terminal fence; the two go on independently."""
         was = self._settled
@@ -145,6 +161,7 @@ class TurnsFold:
         fold._settled = was
         fold._seen_seq, fold._next_seq_num, fold._size_bytes = was.seen_seq, was.next_seq_num, was.size_bytes
         fold._messages = self._messages[: was.messages]
+        fold._said, fold._ended_said = self._said[: was.said], was.said
         if was.last_turn is not None:
             fold._turns = [*self._turns[: was.turns - 1], was.last_turn]
         return fold
@@ -159,13 +176,16 @@ class TurnsFold:
     def _fence(self, token: str) -> None:
         kind = tokens.kind_of(token)
         self.generating = not kind.is_terminal
-        if not kind.is_terminal:
-            return
         turn = self._turns[-1] if self._turns else None
         if kind is tokens.FenceKind.ERROR:
             self._keep_partial()
-        elif kind is tokens.FenceKind.STOP and turn is not None and turn.is_open:
+        elif kind is tokens.FenceKind.STOP and turn is not None and (turn.is_open or self._goes_on):
             self._turns[-1] = replace(turn, stopped=True)
+        self._said.append(END)
+        self._ended_said = len(self._said)
+        self._speaks_to_turn = self._goes_on = False
+        if not kind.is_terminal:
+            return
         self._message.reset()
         self._next_seq_num = self._seen_seq
         self._settled = _Settled(
@@ -174,6 +194,7 @@ class TurnsFold:
             len(self._turns),
             self._turns[-1] if self._turns else None,
             len(self._messages),
+            self._ended_said,
             self._size_bytes,
         )
 
@@ -186,23 +207,33 @@ class TurnsFold:
             if not isinstance(text, str):
                 return
             self._turns.append(_TurnState(text))
+            self._said.append(UserText(text))
             self._size_bytes += len(record.body)
+            self._speaks_to_turn, self._goes_on = True, False
             self._message.reset()
         elif kind == "error":
             self._fail(event.get("error"))
         elif kind in RAW_EVENT_TYPES and (self._message.has_begun or kind == "message_start"):
+            self._speaks_to_turn = True
             self._message.feed(event)
             if kind != "message_stop":
                 return
             self._complete()
+        elif kind == TOOL_RESULT_TYPE:
+            call_id = event.get("tool_use_id")
+            if isinstance(call_id, str):
+                self._said.append(ToolResult(call_id, event))
+                self._size_bytes += len(record.body)
+            return  # for readers that know nothing of it, the cursor is where it was
         else:
             return
         self._next_seq_num = self._seen_seq
 
     def _fail(self, error: JsonValue) -> None:
-        """The generation failed: the open turn tells why, and what there was."""
+        """The generation failed: its turn tells why, and what there was."""
         self._keep_partial()
-        if self._turns and (turn := self._turns[-1]).is_open:
+        turn = self._turn()
+        if turn is not None and turn.error is None:
             told = error if isinstance(error, dict) else {}
             kind, message = told.get("type"), told.get("message")
             detail: TurnError = {
@@ -214,18 +245,24 @@ class TurnsFold:
 
     def _keep_partial(self) -> None:
         """Keep what there is of a message that will not go on."""
-        if not self._message.has_begun or not self._message.has_content or not self._turns:
+        if not self._message.has_begun or not self._message.has_content:
             return
-        turn = self._turns[-1]
-        if turn.is_open:
-            partial = self._message.message_so_far()
-            self._size_bytes += len(encode_body(partial))
+        partial = self._message.message_so_far()
+        self._size_bytes += len(encode_body(partial))
+        self._said.append(Answer(partial, failed=True))
+        if (turn := self._turn()) is not None:
             self._turns[-1] = replace(turn, partial=partial)
+
+    def _turn(self) -> _TurnState | None:
+        """The turn that ends as this generation does: one that still waits for its answer, or that it speaks to."""
+        turn = self._turns[-1] if self._turns else None
+        return turn if turn is not None and (turn.is_open or self._speaks_to_turn) else None
 
     def _complete(self) -> None:
         """A message is whole: it is the answer of a turn that waits for one."""
         stopped = self._message.stop_reason is None
-        turn = self._turns[-1] if self._turns and self._turns[-1].is_open else None
+        self._goes_on = str(self._message.stop_reason) in _GOES_ON
+        turn = self._turn()
         if stopped and not self._message.has_content:
             if turn is not None:
                 self._turns[-1] = replace(turn, stopped=True)
@@ -233,6 +270,9 @@ class TurnsFold:
             message = self._message.message()
             self._size_bytes += len(encode_body(message))
             self._messages.append(message)
-            if turn is not None:
+            self._said.append(Answer(message))
+            if turn is not None and turn.is_open:
                 self._turns[-1] = replace(turn, assistant=message, stopped=stopped, partial=None)
+            elif turn is not None and stopped:
+                self._turns[-1] = replace(turn, stopped=True)
         self._message.reset()

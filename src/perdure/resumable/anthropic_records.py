@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ..errors import Invalid
@@ -10,6 +10,7 @@ from .adapter import SourceReportedError
 from .json_body import JsonObject, JsonValue, encode_body, parse_object
 
 USER_MESSAGE_TYPE: Final = "user_message"
+TOOL_RESULT_TYPE: Final = "tool_result"
 API_ERROR: Final = "api_error"
 """The type of an error whose cause is not told."""
 
@@ -38,6 +39,26 @@ def user_message(message: str) -> JsonObject:
     if not isinstance(message, str):
         raise Invalid(f"user_message takes the text of the user, got {type(message).__name__}")
     return {"type": USER_MESSAGE_TYPE, "message": message}
+
+
+def tool_result(
+    tool_use_id: str, content: str | Sequence[Mapping[str, JsonValue]], *, is_error: bool = False
+) -> JsonObject:
+    """The event that keeps what a tool gave in the log; yield it once the tool has run. It is a content block as well.
+
+    So the same value goes into the next request of a tool loop. With it, `conversation` tells a later turn of the call;
+    without it, a call is left out there.
+
+    Args:
+        tool_use_id: the `id` of the `tool_use` block that asked for it.
+        content: text, or content blocks of the API.
+        is_error: the tool failed, and `content` says why.
+    """
+    if not isinstance(tool_use_id, str):
+        raise Invalid(f"tool_result takes the id of a tool_use block, got {type(tool_use_id).__name__}")
+    told: JsonValue = content if isinstance(content, str) else [dict(block) for block in content]
+    block: JsonObject = {"type": TOOL_RESULT_TYPE, "tool_use_id": tool_use_id, "content": told}
+    return block | {"is_error": True} if is_error else block
 
 
 def error_event(text: str) -> JsonObject:
@@ -71,6 +92,7 @@ def _reported(error: JsonValue) -> AnthropicError:
 class ClosingEvents:
     """The events that make a stopped message whole for every reader: a partial answer with `stop_reason` null.
 
+    Where the model has said why it stops, nothing is missing but the `message_stop`: the answer is not partial then.
     Readers of the API accept that, while an `error` event would make them raise. A generation that was stopped before
     its first message gets one without content, since all readers end at `message_stop`.
     """
@@ -79,6 +101,7 @@ class ClosingEvents:
         self._now_ms = now_ms
         self._begun = False
         self._whole = False
+        self._reason_told = False
         self._open_blocks: set[int] = set()
         self._output_tokens: JsonValue = 0
 
@@ -89,7 +112,7 @@ class ClosingEvents:
             return
         kind, index = event.get("type"), event.get("index")
         if kind == "message_start":
-            self._begun, self._whole, self._open_blocks = True, False, set()
+            self._begun, self._whole, self._reason_told, self._open_blocks = True, False, False, set()
             self._output_tokens = 0
             message = event.get("message")
             self._count(message.get("usage") if isinstance(message, dict) else None)
@@ -101,6 +124,9 @@ class ClosingEvents:
             self._open_blocks.discard(index)
         elif kind == "message_delta":
             self._count(event.get("usage"))
+            delta = event.get("delta")
+            if isinstance(delta, dict) and "stop_reason" in delta:
+                self._reason_told = delta["stop_reason"] is not None
         elif kind == "message_stop":
             self._whole = True
 
@@ -119,12 +145,15 @@ class ClosingEvents:
         """The bodies that close the message, whichever of its blocks have been closed meanwhile."""
         if self._whole:
             return []
+        end = encode_body({"type": "message_stop"})
+        if self._reason_told:
+            return [end]
         ending: JsonObject = {
             "type": "message_delta",
             "delta": {"stop_reason": None, "stop_sequence": None},
             "usage": {"output_tokens": self._output_tokens},
         }
-        return [encode_body(ending), encode_body({"type": "message_stop"})]
+        return [encode_body(ending), end]
 
     def _count(self, usage: JsonValue) -> None:
         if isinstance(usage, dict) and usage.get("output_tokens") is not None:

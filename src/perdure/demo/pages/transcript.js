@@ -10,7 +10,7 @@ export class Transcript {
   constructor({ turns, messages }) {
     const starts = new Map();
     this.turns = turns.map(({ user, assistant, partial, error, stopped }) => {
-      const turn = { user, messages: partial ? [partial] : [], error, stopped };
+      const turn = { user, messages: [], error, stopped };
       if (assistant) starts.set(assistant.id, turn);
       return turn;
     });
@@ -20,6 +20,7 @@ export class Transcript {
       turn = starts.get(message.id) ?? turn;
       turn?.messages.push(message);
     }
+    turns.forEach(({ partial }, number) => partial && this.turns[number].messages.push(partial));
   }
 
   /** Take the next event of the log. */
