@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from weakref import WeakSet
 
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
@@ -36,6 +37,7 @@ class SpyTransport(LocalTransport):
         self.open_appends = 0
         self.open_reads = 0
         self.opened_reads = 0
+        self._read_channels = WeakSet[SpyReadChannel]()
 
     async def append(
         self,
@@ -95,7 +97,18 @@ class SpyTransport(LocalTransport):
         channel = await super().open_read(basin, name, request, key=key, config=config, on_interruption=on_interruption)
         self.open_reads += 1
         self.opened_reads += 1
-        return SpyReadChannel(self, channel)
+        spied = SpyReadChannel(self, channel)
+        self._read_channels.add(spied)
+        return spied
+
+    def hold_back_readers(self) -> None:
+        """Who reads on what is open now hears of nothing, until `let_readers_go_on`."""
+        for channel in self._read_channels:
+            channel.may_hear.clear()
+
+    def let_readers_go_on(self) -> None:
+        for channel in self._read_channels:
+            channel.may_hear.set()
 
 
 class SpyAppendChannel:
@@ -127,9 +140,13 @@ class SpyReadChannel:
     def __init__(self, spy: SpyTransport, channel: LocalReadChannel) -> None:
         self._spy = spy
         self._channel = channel
+        self.may_hear = asyncio.Event()
+        self.may_hear.set()
 
     async def next(self) -> ReadBatch | None:
-        return await self._channel.next()
+        batch = await self._channel.next()
+        await self.may_hear.wait()
+        return batch
 
     async def aclose(self) -> None:
         self._spy.open_reads -= 1

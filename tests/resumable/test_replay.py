@@ -22,6 +22,7 @@ from tests.resumable.chats import (
     BASIN,
     HOLDER,
     START,
+    TEXT_START,
     Reading,
     Source,
     body_of,
@@ -228,6 +229,27 @@ async def test_what_is_over_is_nothing_to_show(s2: S2, mode: Any) -> None:
     await body_of(await chat.make_resumable("c", ANSWER))
     await chat.drain()
     assert await replayed(chat) == (204, [])
+
+
+@pytest.mark.parametrize("mode", ["single-use", "shared", "session"])
+async def test_the_end_is_not_shown_twice_by_the_process_of_a_writer_that_was_stopped_elsewhere(
+    s2: S2, spy: SpyTransport, mode: Any
+) -> None:
+    chat, other = await chat_on(s2, mode=mode), await chat_on(s2, mode=mode)
+    source = Source(START, TEXT_START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=chat.background)
+    await source.given.wait()
+    body = Reading(await chat.replay("c"))
+    await body.until("text-start")
+    spy.hold_back_readers()  # the writer does not hear of the stop; this reader did
+    assert await other.stop("c")
+    after_the_last = (await s2.basin(BASIN).stream("c").check_tail()).seq_num - 1
+    async with asyncio.timeout(30):
+        assert await replayed(chat, from_seq_num=after_the_last) == (204, [])
+    spy.let_readers_go_on()
+    assert await body.rest()
+    await chat.aclose()
+    await other.aclose()
 
 
 @pytest.mark.parametrize("mode", ["single-use", "shared"])

@@ -282,6 +282,9 @@ class ResumableChat:
         else:
             run = self._runs.get(name)
             head = None if run is None else run.head
+            if head is not None and from_seq_num is not None and from_seq_num > head.next_seq_num:
+                # The client has seen more than the writer knows of: somebody else may have ended this generation.
+                head = None
             if head is None:
                 head = await self._head(stream)
                 run = self._run_of(head, name)
