@@ -85,7 +85,7 @@ check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds
 	  && { diff -rq "$$built" $(STATIC) \
 	      || { echo "The page in $(STATIC) is not what ui/ builds: run \`make ui\` and commit the result"; exit 1; }; }
 
-check-web: ui/node_modules/.installed ## The declarations of the browser modules, by a program that uses them
+check-web: ui/node_modules/.installed tests/npm/node_modules/.installed ## The declarations of the browser modules, by a program that uses them
 	@echo "==> browser modules"
 	@$(WITH_NODE) ui/node_modules/.bin/tsc -p tests/web/types
 

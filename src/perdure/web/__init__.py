@@ -9,7 +9,8 @@ serves them from your own application, so that a page imports what fits the serv
       import { createChatClient } from "/perdure/anthropic.js";
 
 `anthropic.js` is the client of chats of the Anthropic adapter, `aisdk.js` keeps a stock `useChat` in step with other
-tabs, `events.js` reads any JSON events, `sse.js` is the parser alone. The others are what these are made of.
+tabs, `tanstack-ai.js` connects TanStack AI's `useChat` to a chat, `events.js` reads any JSON events, `sse.js` is the
+parser alone. The others are what these are made of.
 
 Where ASGI applications are not mounted, serve the files of `DIRECTORY` as your framework serves its own: in Django,
 `STATICFILES_DIRS = [("perdure", perdure.web.DIRECTORY)]`. A bundler may import them from there as well.

@@ -2,7 +2,7 @@
 
 import { Cursor, isPlace } from "./cursor.js";
 import { Replay } from "./events.js";
-import { discard, get, hasBody, prepare, request } from "./request.js";
+import { discard, get, hasBody, prepare, request, withJson } from "./request.js";
 import { Connection, linkedController } from "./waiting.js";
 
 export { accumulateMessage, createAccumulator, messagesFromEvents } from "./anthropic-message.js";
@@ -30,8 +30,8 @@ export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, .
     return begin(signal, stopOnTerminal, async (replay, closing) => {
       const connection = new Connection(closing, null); // some servers answer a POST only when all is stored
       try {
-        const [url, init] = await prepare(sendUrl, options);
-        const response = await request([url, jsonPost(init, body)], { ...options, signal: connection.signal });
+        const prepared = withJson(await prepare(sendUrl, options), "POST", body);
+        const response = await request(prepared, { ...options, signal: connection.signal });
         if (response.status !== 202 && hasBody(response)) return replay.take(response, connection);
         await discard(response);
       } catch (error) {
@@ -76,12 +76,6 @@ async function* untilClosed(events, closing) {
 
 function isTerminal({ type }) {
   return type === "message_stop" || type === "error";
-}
-
-function jsonPost(init, body) {
-  const headers = new Headers(init.headers);
-  headers.set("content-type", "application/json");
-  return { ...init, method: "POST", headers, body: JSON.stringify(body) };
 }
 
 /** A history as it should be, whatever the route sent. */

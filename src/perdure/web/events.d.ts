@@ -30,6 +30,8 @@ export function subscribe<Event extends object = Record<string, any>>(
 /** A reader of one replay route: what `subscribe` and the chat clients are made of. */
 export class Replay<Event extends object = Record<string, any>> {
   constructor(options: SubscribeOptions & { cursor?: Cursor | undefined });
+  /** Whether the events have ended because the server had nothing more: a 204, or no body. */
+  readonly foundNothing: boolean;
   /** Ask for the replay now; rejects with whatever goes wrong. */
   open(): Promise<void>;
   /** The same, but what goes wrong is for those who read the events, after the retries that are due. */

@@ -11,6 +11,9 @@ export async function* subscribe(options) {
 
 /** A reader of one replay route. `cursor` says where it is; an abort of `signal` ends it without an error. */
 export class Replay {
+  /** Whether the events have ended because the server had nothing more. */
+  foundNothing = false;
+
   #options;
   #cursor;
   #signal;
@@ -63,7 +66,8 @@ export class Replay {
       this.#first = undefined;
       const parser = new SseParser();
       try {
-        if (response && !hasBody(response)) return;
+        this.foundNothing = Boolean(response) && !hasBody(response);
+        if (this.foundNothing) return;
         for await (const frame of response ? this.#frames(response, connection, parser) : []) {
           this.#cursor.advance(frame.id);
           const event = parseObject(frame.data);

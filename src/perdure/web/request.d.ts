@@ -28,6 +28,13 @@ export function prepare(
   options: RequestOptions,
 ): Promise<[string | URL, RequestInit]>;
 
+/** The arguments of a call that sends `value` as JSON. */
+export function withJson(
+  prepared: [string | URL, RequestInit],
+  method: string,
+  value: unknown,
+): [string | URL, RequestInit];
+
 /** The answer to a prepared request; rejects with an HttpError outside 2xx. */
 export function request(prepared: [string | URL, RequestInit], options: RequestOptions): Promise<Response>;
 

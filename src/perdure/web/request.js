@@ -28,6 +28,13 @@ export async function prepare(url, { headers, credentials = "same-origin" }) {
 
 const resolved = (headers) => (typeof headers === "function" ? headers() : headers);
 
+/** The arguments of a call that sends `value` as JSON. */
+export function withJson([url, init], method, value) {
+  const headers = new Headers(init.headers);
+  headers.set("content-type", "application/json");
+  return [url, { ...init, method, headers, body: JSON.stringify(value) }];
+}
+
 /** The answer to a prepared request; rejects with an HttpError outside 2xx. */
 export async function request([url, init], { fetch = globalThis.fetch, signal }) {
   const response = await fetch(url, { ...init, signal });
