@@ -20,11 +20,13 @@ COMMAND: Final = (sys.executable, "-P", "-m", "perdure", "serve")
 
 
 class ServeCommand:
-    """A server over one data directory. Entering it waits for the banner; leaving it ends all of its processes."""
+    """A server over one data directory, or what the options say. Entering it waits for the banner; leaving it ends all
+    of its processes.
+    """
 
-    def __init__(self, data: Path | str, *options: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(self, data: Path | str | None, *options: str, cwd: Path | None = None, **environment: str) -> None:
         self._cwd = cwd
-        self._arguments = ("--data", str(data), "--port", "0", *options)
+        self._arguments = (*(() if data is None else ("--data", str(data))), "--port", "0", *options)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
         self._environment |= environment
         self._process: asyncio.subprocess.Process | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure import S2, AppendRecord
 from perdure.server.self_signed import make_certificate
 from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
@@ -37,6 +38,24 @@ async def test_it_tells_how_to_reach_it_and_is_healthy(tmp_path: Path) -> None:
         assert f'export S2_ACCOUNT_ENDPOINT="{server.url}"' in server.banner
         assert f'export S2_BASIN_ENDPOINT="{server.url}"' in server.banner
         assert "export S2_ACCESS_TOKEN=" in server.banner
+
+
+async def test_it_serves_several_locations(tmp_path: Path) -> None:
+    at_home, elsewhere = f"home={tmp_path / 'one'}", f"eu:two={tmp_path / 'two'}"
+    async with ServeCommand(None, "--location", at_home, "--location", elsewhere, "--workers", "2") as server:
+        assert f"location        home: {tmp_path / 'one'} (home)" in server.banner
+        assert f"location        eu:two: {tmp_path / 'two'}\n" in server.banner
+        async with S2(access_token="any", endpoints=server.url) as s2:
+            assert [location.name for location in await s2.locations.list()] == ["home", "eu:two"]
+            made = await s2.basins.create("basin-in-two", location="eu:two", create_stream_on_append=True)
+            await made.stream("s").append([AppendRecord("x")])
+            await s2.locations.set_default("eu:two")
+            await s2.basins.create("basin-by-default")
+            async for basin in s2.basins.list_all():
+                assert basin.location == "eu:two"
+    async with S2.open(tmp_path / "two") as alone:
+        assert [basin.name async for basin in alone.basins.list_all()] == ["basin-by-default", "basin-in-two"]
+        assert (await alone.basin("basin-in-two").stream("s").check_tail()).seq_num == 1
 
 
 async def test_files_of_the_current_directory_are_not_taken_for_modules(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from cryptography.hazmat.primitives import serialization
 from perdure.cli import main
 from perdure.cli.main import build_parser
 from perdure.cli.option_types import domain
-from perdure.cli.serve import check_certificate, limits_of, root_token, tls_files
-from perdure.cli.serve_options import LIMITS
+from perdure.cli.serve import check_certificate, kept_in, limits_of, root_token, tls_files
+from perdure.cli.serve_options import DEFAULT_DATA, ENGINE_VARIABLE, LIMITS
 from perdure.errors import UsageError
 from perdure.server.limits import DEFAULT_LIMITS, ServerLimits
 from perdure.server.self_signed import make_certificate
+from perdure.server.worker_settings import NamedLocation
+from perdure.store.opening import shown
 
 
 def parsed(*options: str) -> argparse.Namespace:
@@ -37,6 +39,13 @@ def parsed(*options: str) -> argparse.Namespace:
         ("serve", "--basin-domain", "two words"),
         ("serve", "--max-sessions", "many"),
         ("serve", "--log-level", "all"),
+        ("serve", "--engine", "directory"),
+        ("serve", "--engine", "mysql://host/database"),
+        ("serve", "--location", "name"),
+        ("serve", "--location", "a name=directory"),
+        ("serve", "--location", "=directory"),
+        ("serve", "--location", "name=directory", "--data", "directory"),
+        ("serve", "--engine", "postgres://host/database", "--data", "directory"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +58,56 @@ def test_a_value_that_makes_no_sense_is_refused(arguments: tuple[str, ...], caps
 @pytest.mark.parametrize(("text", "name"), [("b.Example.com", "b.example.com"), ("", ""), ("my_host", "my_host")])
 def test_a_domain_is_a_host_name(text: str, name: str) -> None:
     assert domain(text) == name
+
+
+class TestWhereDataIs:
+    def test_the_options_go_before_the_environment(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert kept_in(parsed()) == (str(tmp_path / DEFAULT_DATA), ())
+        monkeypatch.setenv(ENGINE_VARIABLE, str(tmp_path / "from the environment"))
+        assert kept_in(parsed()) == (str(tmp_path / "from the environment"), ())
+        assert kept_in(parsed("--data", "given")) == (str(tmp_path / "given"), ())
+        assert kept_in(parsed("--location", "a=one", "--location", "b:2=:memory:")) == (
+            "",
+            (NamedLocation("a", str(tmp_path / "one")), NamedLocation("b:2", ":memory:")),
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--location", "a=one", "--location", "a=two"), "a name of its own"),
+            (("--location", "a=one", "--location", "b=./one"), "a store of its own"),
+            (("--location", "a=one", "--location", "b=redis://host"), "redis://host is no directory"),
+            (("--data", "http://host"), "http://host is no directory"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, options: tuple[str, ...], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            kept_in(parsed(*options))
+
+    def test_a_certificate_of_its_own_needs_a_directory(self) -> None:
+        with (
+            pytest.raises(UsageError, match="--tls-cert"),
+            tls_files(parsed("--location", "a=one", "--tls-self"), None),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("a/directory", "a/directory"),
+        (":memory:", ":memory:"),
+        ("postgres://host/db", "postgres://host/db"),
+        ("postgres://me@a:1,b:2/db?sslmode=require", "postgres://me@a:1,b:2/db?sslmode=require"),
+        ("postgres://me:secret@a:1,b:2/db", "postgres://me:***@a:1,b:2/db"),
+        ("postgres://me:sec@ret@host/db", "postgres://me:***@host/db"),
+        ("postgres://host/db?user=me&password=secret&x=1", "postgres://host/db?user=me&password=***&x=1"),
+        ("postgres://host/db?sslpassword=secret", "postgres://host/db?sslpassword=***"),
+    ],
+)
+def test_no_password_is_shown(where: str, text: str) -> None:
+    assert shown(where) == text
 
 
 class TestLimits:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perdure.errors import AuthenticationFailed, UsageError
+from perdure.errors import AuthenticationFailed, Unavailable, UsageError
 from perdure.model.access_tokens import EVERYTHING, AccessTokenInfo, AccessTokenScope, Operation
 from perdure.model.positions import SeqNum
 from perdure.model.reads import ReadRequest
 from perdure.server.access import AccessControl, RootToken, bearer_token
-from perdure.server.grants import CONFIRMED_SECS, Grants
+from perdure.server.grants import BELIEVED_SECS, CONFIRMED_SECS, Grants
 from perdure.server.guarded_store import GuardedStore
 from perdure.server.served_store import ServedAppender, ServedReadSession
 from perdure.store.access_tokens import hash_secret
@@ -180,6 +180,20 @@ class TestForHowLong:
         for _ in range(2):
             with pytest.raises(AuthenticationFailed):
                 await access.store_for(header)
+
+    async def test_a_known_token_is_believed_for_a_while_when_it_cannot_be_looked_up(
+        self, access: AccessControl, stores: tuple[StreamStore, StreamStore], clocks: Clocks
+    ) -> None:
+        known, unknown = await issue(stores[0], "known"), await issue(stores[0], "unknown")
+        assert isinstance(await access.store_for(known), GuardedStore)
+        await stores[0]._engine.aclose()
+        clocks.advance(BELIEVED_SECS - 1)
+        assert isinstance(await access.store_for(known), GuardedStore)
+        with pytest.raises(Unavailable):
+            await access.store_for(unknown)
+        clocks.advance(1)
+        with pytest.raises(Unavailable):
+            await access.store_for(known)
 
     async def test_a_token_in_constant_use_is_looked_up_once_in_a_while(
         self, stores: tuple[StreamStore, StreamStore], clocks: Clocks

@@ -112,6 +112,7 @@ class MemoryEngine:
         self._clock = clock
         self._maintain = maintain
         self._hub = Hub()
+        self._stopped = asyncio.Event()
         self._usage = MemoryUsageBook(disk.usage, CatalogueOfDisk(disk, clock), clock.now_ms, self._check)
         self._queues: dict[StreamId, list[Queued]] = {}
         self._work = asyncio.Event()
@@ -128,6 +129,10 @@ class MemoryEngine:
     @property
     def hub(self) -> Hub:
         return self._hub
+
+    @property
+    def stopped(self) -> asyncio.Event:
+        return self._stopped
 
     @property
     def usage(self) -> MemoryUsageBook:

@@ -6,6 +6,10 @@ import argparse
 import re
 from typing import Final
 
+from ..errors import Invalid
+from ..model.names import check_location_name
+from ..store.opening import is_postgres, shown
+
 BAD_USAGE: Final = 2
 """The exit status of argparse, and of every command for what was wrong in its call."""
 
@@ -31,6 +35,26 @@ def directory(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected a directory, got nothing; a dot is the current one")
     return text
+
+
+def engine(text: str) -> str:
+    """The URL of a database."""
+    if not is_postgres(text):
+        raise argparse.ArgumentTypeError(
+            f"expected postgres://user@host/database, got {shown(text)!r}; a directory is given as --data"
+        )
+    return text
+
+
+def named_location(text: str) -> tuple[str, str]:
+    """The name of a location, and the directory or URL that it is."""
+    name, _, where = text.partition("=")
+    if not where:
+        raise argparse.ArgumentTypeError(f"expected NAME=URL or NAME=DIRECTORY, got {shown(text)!r}")
+    try:
+        return check_location_name(name), where
+    except Invalid as exc:
+        raise argparse.ArgumentTypeError(exc.message) from None
 
 
 def domain(text: str) -> str:

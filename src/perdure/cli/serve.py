@@ -32,9 +32,10 @@ from ..server.log_lines import LogFormat, log_to_stderr
 from ..server.self_signed import self_signed
 from ..server.serving import TlsFiles, listen
 from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
-from ..server.worker_settings import PRIVATE_MEMORY, WorkerSettings, absolute_data
+from ..server.worker_settings import PRIVATE_MEMORY, NamedLocation, WorkerSettings, absolute_data
+from ..store.opening import check_where, is_url, shown
 from .option_types import BAD_USAGE
-from .serve_options import LIMITS
+from .serve_options import DEFAULT_DATA, ENGINE_VARIABLE, LIMITS
 
 logger: Final = logging.getLogger("perdure.cli.serve")
 
@@ -56,7 +57,8 @@ def run_serve(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
     workers: int = options.workers
-    if options.data == PRIVATE_MEMORY and workers > 1:
+    data, locations = kept_in(options)
+    if PRIVATE_MEMORY in (data, *[each.where for each in locations]) and workers > 1:
         raise UsageError(
             f"each worker would have a private store of its own; give a directory as --data, or leave out --workers "
             f"{workers}"
@@ -73,7 +75,8 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
     with listener, tls_files(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
             name="",
-            data=absolute_data(options.data),
+            data=data,
+            locations=locations,
             pinned=options.pin_workers,
             listener=listener.fileno(),
             server=settings,
@@ -88,6 +91,22 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
         banner = _banner(options, port, tls, worker)
         supervisor = Supervisor(listener, worker, workers=workers, renew=partial(renewed, options))
         return asyncio.run(supervisor.run(_printer(banner)))
+
+
+def kept_in(options: argparse.Namespace) -> tuple[str, tuple[NamedLocation, ...]]:
+    """Where the data is: in one store, or in those of several locations. Raises `UsageError`."""
+    if options.locations:
+        found = tuple(NamedLocation(name, absolute_data(where)) for name, where in options.locations)
+        for what, values in (("name", {each.name for each in found}), ("store", {each.where for each in found})):
+            if len(values) < len(found):
+                raise UsageError(f"each --location needs a {what} of its own")
+        for each in found:
+            check_where(each.where)
+        return "", found
+    engine = options.engine or ("" if options.data else os.environ.get(ENGINE_VARIABLE, ""))
+    data = absolute_data(engine or options.data or DEFAULT_DATA)
+    check_where(data)
+    return data, ()
 
 
 def renewed(options: argparse.Namespace, worker: WorkerSettings) -> WorkerSettings:
@@ -185,7 +204,13 @@ def tls_files(options: argparse.Namespace, basin_domain: str | None) -> Iterator
     if options.tls_self:
         if options.tls_cert or options.tls_key:
             raise UsageError("give either --tls-self or --tls-cert and --tls-key")
-        with self_signed(options.data, options.host, basin_domain) as files:
+        data, locations = kept_in(options)
+        if locations or is_url(data):
+            raise UsageError(
+                "--tls-self keeps its certificate in a data directory, which --engine and --location do not have; "
+                "give --tls-cert and --tls-key"
+            )
+        with self_signed(data, options.host, basin_domain) as files:
             yield files
     elif options.tls_cert or options.tls_key:
         if not (options.tls_cert and options.tls_key):
@@ -231,10 +256,14 @@ def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker
         access, example = "by access token; the root token is set", _token_example(options.root_token_file)
     else:
         access, example = "open: whoever reaches this address may do everything (no root token is set)", "any"
-    data = "in memory, gone when the server ends" if worker.data == PRIVATE_MEMORY else worker.data
+    if worker.locations:
+        kept = [f"location        {each.name}: {_shown_store(each.where)}" for each in worker.locations]
+        kept[0] += " (home)"
+    else:
+        kept = [f"data            {_shown_store(worker.data)}"]
     lines = [
         f"Perdure {__version__}   {url}",
-        f"data            {data}",
+        *kept,
         f"workers         {options.workers}",
         f"access          {access}",
     ]
@@ -251,6 +280,10 @@ def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker
         "Ctrl-C or SIGTERM ends it, SIGHUP replaces its workers.",
     ]
     return "\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n"
+
+
+def _shown_store(where: str) -> str:
+    return "in memory, gone when the server ends" if where == PRIVATE_MEMORY else shown(where)
 
 
 def _token_example(file: str | None) -> str:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from ..server.limits import DEFAULT_LIMITS
-from .option_types import at_least_one, directory, domain, port_number
+from .option_types import at_least_one, directory, domain, engine, named_location, port_number
 
 if TYPE_CHECKING:
     # The public name of what `add_subparsers` gives is missing from the standard library.
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 PORT: Final = 3458
 """The one after the demo's. Ports up to 1023 need privileges, from 32768 on they are lent to outgoing connections."""
+
+DEFAULT_DATA: Final = "./perdure-data"
+
+ENGINE_VARIABLE: Final = "PERDURE_ENGINE"
+"""What --engine is if none of the options is given that say where data is kept."""
 
 INIT_FILE_VARIABLE: Final = "PERDURE_INIT_FILE"
 
@@ -44,11 +49,24 @@ def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog="The root token comes from a file or from the environment (PERDURE_ROOT_TOKEN), never from an argument.",
     )
     serve.set_defaults(run=_run, needs=NEEDED_PACKAGES, extra="server")
-    serve.add_argument(
-        "--data",
-        type=directory,
-        default="./perdure-data",
-        help="data directory, or :memory: with one worker (default: %(default)s)",
+    kept = serve.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--data", type=directory, help=f"data directory, or :memory: with one worker (default: {DEFAULT_DATA})"
+    )
+    kept.add_argument(
+        "--engine",
+        type=engine,
+        metavar="URL",
+        help=f"postgres://… instead of a directory; one with a password is better given as {ENGINE_VARIABLE}",
+    )
+    kept.add_argument(
+        "--location",
+        dest="locations",
+        type=named_location,
+        action="append",
+        metavar="NAME=URL",
+        help="serve several stores, postgres://… or directories, each a location by its name: give this once for each; "
+        "the first is the home, which keeps access tokens and the names of basins",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=port_number, default=PORT, help="port, 0 for any (default: %(default)s)")

@@ -14,10 +14,9 @@ from typing import Final
 
 from ..errors import AuthenticationFailed, UsageError
 from ..store.access_tokens import hash_secret
-from ..store.service import StreamStore
 from .grants import Grants
 from .guarded_store import GuardedStore
-from .served_store import ServedStore
+from .served_store import ServedStore, WholeStore
 
 _BEARER: Final = re.compile(rb"bearer +([\x21-\x7e]+) *\Z", re.IGNORECASE)
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+\Z")
@@ -46,7 +45,7 @@ class AccessControl:
 
     def __init__(
         self,
-        store: StreamStore,
+        store: WholeStore,
         root: RootToken | None = None,
         *,
         now: Callable[[], float] = time.time,

@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import Final
 
 from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining, StorageFailed
-from ..store.service import StreamStore
 from ..wire import headers
 from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
 from ..wire.errors_json import INTERNAL_ERROR, encode_error
@@ -32,6 +31,7 @@ from .patience import PatienceClock
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
 from .routes import Match, Routes, WrongMethod
+from .served_store import WholeStore
 from .sessions import Sessions
 from .telemetry import Telemetry
 
@@ -184,7 +184,7 @@ class ServerApp:
 
 
 def create_app(
-    store: StreamStore,
+    store: WholeStore,
     settings: ServerSettings | None = None,
     *,
     root_token: RootToken | None = None,

@@ -25,10 +25,12 @@ async def list_basins(context: Context, request: Request) -> Response:
 
 
 async def create_basin(context: Context, request: Request) -> Response:
-    """201 also for a repeated create, which made nothing. Whatever location is asked for, there is but one."""
+    """201 also for a repeated create, which made nothing."""
     token = request_token(request)
     wanted = decode_create_basin(await json_body(request))
-    created = await request.store.create_basin(wanted.name, wanted.config, request_token=token)
+    created = await request.store.create_basin(
+        wanted.name, wanted.config, request_token=token, location=wanted.location
+    )
     return provisioned(encode_basin_info(created.info), created.result, status=201)
 
 
@@ -41,7 +43,7 @@ async def ensure_basin(context: Context, request: Request) -> Response:
     (name,) = request.names
     body = await optional_json_body(request)
     wanted = EnsureBasin() if body is None else decode_ensure_basin(body)
-    done = await request.store.ensure_basin(name, wanted.config)
+    done = await request.store.ensure_basin(name, wanted.config, location=wanted.location)
     return ensured(encode_basin_info(done.info), done.result)
 
 

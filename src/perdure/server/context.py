@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ..store.service import StreamStore
 from .access import AccessControl
 from .admission import Admission
 from .limits import DEFAULT_LIMITS, ServerLimits
 from .live_forms import LiveForms
 from .patience import PatienceClock
+from .served_store import WholeStore
 from .sessions import Sessions
 from .telemetry import Telemetry
 
@@ -34,7 +34,7 @@ class Context(Struct, frozen=True, kw_only=True):
     `stalls`: how long the client of a session may take nothing of what is sent to it.
     """
 
-    store: StreamStore
+    store: WholeStore
     access: AccessControl
     settings: ServerSettings
     admission: Admission

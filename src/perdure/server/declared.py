@@ -38,7 +38,7 @@ from ..model.configs import (
 from ..model.limits import MAX_U64
 from ..model.names import check_basin_name, check_stream_name
 from ..model.resources import ProvisionResult
-from ..store.service import StreamStore
+from .served_store import WholeStore
 
 INFINITE: Final = "infinite"
 
@@ -150,7 +150,7 @@ def parse_declarations(text: bytes) -> tuple[DeclaredBasin, ...]:
     return basins
 
 
-async def ensure_declared(store: StreamStore, declared: Iterable[DeclaredBasin]) -> tuple[int, int]:
+async def ensure_declared(store: WholeStore, declared: Iterable[DeclaredBasin]) -> tuple[int, int]:
     """Create what is missing and configure what is there; safe to repeat.
 
     Gives how many basins and streams were created or changed, and how many were so already. Raises `UsageError` that

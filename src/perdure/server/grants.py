@@ -1,7 +1,8 @@
 """The issued tokens that are in use in this process: what each permits, and whether it still holds.
 
 A token is looked up by the hash of its secret and remembered for `CONFIRMED_SECS`, so a revocation by another process
-takes effect within that time; one by this process takes effect at once. An expiry is looked at on every use.
+takes effect within that time; one by this process takes effect at once. An expiry is looked at on every use. While
+tokens cannot be looked up, those in use are believed for `BELIEVED_SECS`.
 
 What outlives its request (an append session, a read session, a read that waits) is attached to its grant. For as long
 as there are any, the grant is confirmed again and again, so that they end when the token does.
@@ -17,14 +18,17 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-from ..errors import AuthenticationFailed, PerdureError
+from ..errors import AuthenticationFailed, PerdureError, StoreFailure
 from ..model.access_tokens import AccessTokenInfo, ExactMatch, Operation, ResourceSet
-from ..store.service import StreamStore
+from .served_store import WholeStore
 
 logger: Final = logging.getLogger("perdure.server")
 
 CONFIRMED_SECS: Final = 1.0
 """For how long a token is believed to be in force after it was looked up."""
+
+BELIEVED_SECS: Final = 600.0
+"""For how long if it cannot be looked up: a store over several locations goes on without the one of the tokens."""
 
 REMEMBERED_GRANTS: Final = 4096
 """How many tokens are remembered; the one that was not used for longest goes first."""
@@ -92,7 +96,7 @@ class Grants:
 
     def __init__(
         self,
-        store: StreamStore,
+        store: WholeStore,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -115,7 +119,12 @@ class Grants:
             self._known.move_to_end(secret_hash)
             return grant
         revocations = self._revocations
-        info = (await self._store.find_access_tokens([secret_hash])).get(secret_hash)
+        try:
+            info = (await self._store.find_access_tokens([secret_hash])).get(secret_hash)
+        except StoreFailure:
+            if grant is not None and before - grant.confirmed_at < BELIEVED_SECS:
+                return grant
+            raise
         if info is None:
             self._lose(secret_hash)
             return None

@@ -37,9 +37,8 @@ from ..model.reads import ReadRequest
 from ..model.records import CommandKind
 from ..model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ..store.reading import Delivery
-from ..store.service import StreamStore
 from .grants import Grant
-from .served_store import ServedAppender, ServedReadSession
+from .served_store import ServedAppender, ServedReadSession, WholeStore
 
 T = TypeVar("T")
 Named = TypeVar("Named", BasinInfo, StreamInfo, AccessTokenInfo)
@@ -58,7 +57,7 @@ class GuardedStore:
 
     __slots__ = ("_grant", "_store")
 
-    def __init__(self, store: StreamStore, grant: Grant) -> None:
+    def __init__(self, store: WholeStore, grant: Grant) -> None:
         self._store = store
         self._grant = grant
 
@@ -71,14 +70,21 @@ class GuardedStore:
         return await _listed(self._store.list_basins, self._grant.basins, prefix, start_after, limit)
 
     async def create_basin(
-        self, name: str, config: BasinConfig = _NOTHING_SET, *, request_token: str | None = None
+        self,
+        name: str,
+        config: BasinConfig = _NOTHING_SET,
+        *,
+        request_token: str | None = None,
+        location: str | None = None,
     ) -> Provisioned[BasinInfo]:
         self._permit_basin(name, Operation.CREATE_BASIN)
-        return await self._store.create_basin(name, config, request_token=request_token)
+        return await self._store.create_basin(name, config, request_token=request_token, location=location)
 
-    async def ensure_basin(self, name: str, config: BasinConfig = _NOTHING_SET) -> Provisioned[BasinInfo]:
+    async def ensure_basin(
+        self, name: str, config: BasinConfig = _NOTHING_SET, *, location: str | None = None
+    ) -> Provisioned[BasinInfo]:
         self._permit_basin(name, Operation.CREATE_BASIN, Operation.RECONFIGURE_BASIN)
-        return await self._store.ensure_basin(name, config)
+        return await self._store.ensure_basin(name, config, location=location)
 
     async def get_basin_config(self, name: str) -> BasinConfig:
         self._permit_basin(name, Operation.GET_BASIN_CONFIG)

@@ -1,14 +1,14 @@
 """The store as handlers see it: one interface, whoever asks.
 
-An open server, and the root of one with access control, hand out the `StreamStore` itself; for an issued token it is a
-`GuardedStore` around it, which allows what the token permits. Handlers take it from `Request.store`, so none of them
-decides who may do what.
+An open server, and the root of one with access control, hand out the `WholeStore` itself, a `StreamStore` or a
+`LocatedStore`; for an issued token it is a `GuardedStore` around it, which allows what the token permits. Handlers take
+it from `Request.store`, so none of them decides who may do what.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from ..model.access_tokens import AccessTokenInfo
@@ -55,10 +55,17 @@ class ServedStore(Protocol):
     ) -> Page[BasinInfo]: ...
 
     async def create_basin(
-        self, name: str, config: BasinConfig = ..., *, request_token: str | None = None
+        self,
+        name: str,
+        config: BasinConfig = ...,
+        *,
+        request_token: str | None = None,
+        location: str | None = None,
     ) -> Provisioned[BasinInfo]: ...
 
-    async def ensure_basin(self, name: str, config: BasinConfig = ...) -> Provisioned[BasinInfo]: ...
+    async def ensure_basin(
+        self, name: str, config: BasinConfig = ..., *, location: str | None = None
+    ) -> Provisioned[BasinInfo]: ...
 
     async def get_basin_config(self, name: str) -> BasinConfig: ...
 
@@ -150,3 +157,13 @@ class ServedStore(Protocol):
     async def get_default_location(self) -> LocationInfo: ...
 
     async def set_default_location(self, name: str) -> LocationInfo: ...
+
+
+class WholeStore(ServedStore, Protocol):
+    """What a server serves: the store without anybody's limits."""
+
+    async def issue_access_token(self, wanted: AccessTokenInfo, issuer: AccessTokenInfo | None = None) -> str: ...
+
+    async def find_access_tokens(self, secret_hashes: Sequence[bytes]) -> dict[bytes, AccessTokenInfo]: ...
+
+    async def probe(self) -> None: ...

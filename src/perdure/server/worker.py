@@ -17,15 +17,18 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import uvloop
 
-from ..errors import PerdureError, StorageFailed
+from ..errors import PerdureError, StorageFailed, StoreFailure
+from ..store.locations import LocatedStore
+from ..store.opening import open_engine
+from ..store.place import Place
 from ..store.service import StreamStore
-from ..store.sqlite import SqliteEngine
 from ..store.usage_recorder import UsageRecorder
 from ..wire import headers
 from .access import RootToken
@@ -37,6 +40,7 @@ from .heap import collect_less, keep_freed_memory
 from .home_cpu import at_home
 from .log_lines import log_to_stderr
 from .scoreboard import Scoreboard
+from .served_store import WholeStore
 from .serving import Serving, TlsFiles
 from .telemetry import Telemetry
 from .waiting import wait_up_to
@@ -93,20 +97,43 @@ async def _serve(settings: WorkerSettings, report: Callable[[Report], None]) -> 
     loop.add_signal_handler(signal.SIGHUP, replaced.set)
     loop.add_reader(SETTINGS_FD, _on_input, loop, stop)
     telemetry = Telemetry(OPERATIONS, None if settings.place is None else Scoreboard.attach(settings.place))
-    engine = await SqliteEngine.open(settings.data, observer=telemetry)
-    ends = _Ends(stop, replaced, engine.stopped)
-    try:
-        async with UsageRecorder(engine.usage) as usage, at_home(settings.number) if settings.pinned else nullcontext():
-            await _serve_store(StreamStore(engine, usage), telemetry, settings, report, ends)
-    finally:
-        await engine.aclose()
-    if engine.stopped.is_set() and not stop.is_set():
-        raise StorageFailed("the store has to be opened anew")
+    pinned = at_home(settings.number) if settings.pinned else nullcontext()
+    if settings.locations:
+        await _serve_locations(telemetry, settings, report, _Ends(stop, replaced, asyncio.Event()), pinned)
+    else:
+        engine = await open_engine(settings.data, telemetry)
+        try:
+            async with UsageRecorder(engine.usage) as usage, pinned:
+                ends = _Ends(stop, replaced, engine.stopped)
+                await _serve_store(StreamStore(engine, usage), telemetry, settings, report, ends)
+        finally:
+            await engine.aclose()
+        if engine.stopped.is_set() and not stop.is_set():
+            raise StorageFailed("the store has to be opened anew")
     logger.info("worker %s has ended", settings.name)
 
 
+async def _serve_locations(
+    telemetry: Telemetry,
+    settings: WorkerSettings,
+    report: Callable[[Report], None],
+    ends: _Ends,
+    pinned: AbstractAsyncContextManager[None],
+) -> None:
+    """A location that refuses to go on is opened anew by itself, so it does not end the worker."""
+    places = [Place(each.name, partial(open_engine, each.where, telemetry)) for each in settings.locations]
+    store = LocatedStore(places)
+    try:
+        await store.open()
+        await store.probe()  # a server none of whose locations can be reached does not start
+        async with pinned:
+            await _serve_store(store, telemetry, settings, report, ends)
+    finally:
+        await store.aclose()
+
+
 async def _serve_store(
-    store: StreamStore,
+    store: WholeStore,
     telemetry: Telemetry,
     settings: WorkerSettings,
     report: Callable[[Report], None],
@@ -117,8 +144,15 @@ async def _serve_store(
     if settings.certificate is not None and settings.key is not None:
         tls = TlsFiles(certificate=Path(settings.certificate), key=Path(settings.key))
     if settings.declared:
-        changed, unchanged = await ensure_declared(store, settings.declared)
-        logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
+        try:
+            changed, unchanged = await ensure_declared(store, settings.declared)
+        except StoreFailure as exc:
+            if not settings.locations:
+                raise
+            # A lost location harms its own basins only; those that the file declares elsewhere may be among the rest.
+            logger.error("the init file was not applied whole, SIGHUP tries again: %s", exc)
+        else:
+            logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
     root = None if settings.root_token is None else RootToken(settings.root_token)
     app = create_app(store, settings.server, root_token=root, telemetry=telemetry)
     front = LastAnswers(app)

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from ..store.opening import is_url, shown
 from .context import ServerSettings
 from .declared import DeclaredBasin
 from .log_lines import LogFormat
@@ -21,9 +22,17 @@ PRIVATE_MEMORY: Final = ":memory:"
 """As a data directory: a store that only the process has which opened it."""
 
 
+class NamedLocation(Struct, frozen=True):
+    """A location: its name, and the store that it is, as `store.opening` takes it."""
+
+    name: str
+    where: str
+
+
 class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Everything that a worker needs.
 
+    `data`: the store that it serves, as `store.opening` takes it; or else `locations`, the first of which is the home.
     `number`: which of the workers it is; its successor has the same. `pinned`: whether it serves on one CPU.
     `listener`: the descriptor of the listening socket, which the worker inherits. `declared`: what it makes sure of
     before it serves. `certificate`, `key`: PEM files; both or neither. `place`: where it counts for operators; None if
@@ -32,6 +41,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 
     name: str
     data: str
+    locations: tuple[NamedLocation, ...] = ()
     listener: int
     number: int = 1
     pinned: bool = False
@@ -45,7 +55,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
     def __repr__(self) -> str:
-        return f"WorkerSettings(name={self.name!r}, data={self.data!r})"  # the root token must not reach a log
+        return f"WorkerSettings(name={self.name!r}, data={shown(self.data)!r})"  # no secret must reach a log
 
 
 class Ready(Struct, frozen=True, tag="ready"):
@@ -80,5 +90,5 @@ def decode_report(line: bytes) -> Report:
 
 
 def absolute_data(data: str) -> str:
-    """The data directory whatever the current directory is; the private store stays what it is."""
-    return data if data == PRIVATE_MEMORY else str(Path(data).absolute())
+    """The data directory whatever the current directory is; the private store, or a URL, stays what it is."""
+    return data if data == PRIVATE_MEMORY or is_url(data) else str(Path(data).absolute())

@@ -82,9 +82,17 @@ class Account:
         return Page(tuple(entry.info(self._location.name) for entry in entries), more)
 
     async def create_basin(
-        self, name: str, config: BasinConfig = _NOTHING_SET, *, request_token: str | None = None
+        self,
+        name: str,
+        config: BasinConfig = _NOTHING_SET,
+        *,
+        request_token: str | None = None,
+        location: str | None = None,
     ) -> Provisioned[BasinInfo]:
-        """Create a basin. Raises `ResourceExists` unless it is a retry with the same request token."""
+        """Create a basin. Raises `ResourceExists` unless it is a retry with the same request token.
+
+        Whatever `location` is asked for, there is but one.
+        """
         check_basin_name(name)
         if request_token is not None:
             check_request_token(request_token)
@@ -95,8 +103,13 @@ class Account:
         self.count(Operation.CREATE_BASIN)
         return Provisioned(change.entry.info(self._location.name), change.result)
 
-    async def ensure_basin(self, name: str, config: BasinConfig = _NOTHING_SET) -> Provisioned[BasinInfo]:
-        """Create the basin, or replace its configuration: what `config` does not set becomes default."""
+    async def ensure_basin(
+        self, name: str, config: BasinConfig = _NOTHING_SET, *, location: str | None = None
+    ) -> Provisioned[BasinInfo]:
+        """Create the basin, or replace its configuration: what `config` does not set becomes default.
+
+        Whatever `location` is asked for, there is but one.
+        """
         check_basin_name(name)
         now = self._now()
         change = await self._engine.change_basin(
@@ -109,7 +122,7 @@ class Account:
     async def get_basin_config(self, name: str) -> BasinConfig:
         check_basin_name(name)
         entry = await self._engine.basin(name)
-        if entry is None:
+        if entry is None or entry.location is not None:
             raise BasinNotFound(f"basin `{name}` not found")
         self.count(Operation.GET_BASIN_CONFIG)
         return entry.config

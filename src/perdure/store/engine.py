@@ -72,6 +72,11 @@ class Engine(Protocol):
         """What is kept about the use of the store. Its calls fail as the engine's own do."""
         ...
 
+    @property
+    def stopped(self) -> asyncio.Event:
+        """Set once the engine refuses to go on until it is opened anew, as after a failed sync."""
+        ...
+
     async def aclose(self) -> None:
         """Answer what waits, wake all followers, and release everything. Idempotent.
 

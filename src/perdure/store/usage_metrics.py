@@ -91,7 +91,8 @@ class UsageMetrics:
         return MetricsRange.of(query, now_secs=self._now_secs()), interval_of(metric_set, query.interval)
 
     async def _check_basin(self, name: str) -> None:
-        if await self._engine.basin(name) is None:
+        entry = await self._engine.basin(name)
+        if entry is None or entry.location is not None:
             raise BasinNotFound(f"basin `{name}` not found")
 
     async def _accumulations(

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from ...errors import UsageError
@@ -20,6 +21,7 @@ from ...model.records import SequencedRecord
 from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ...store.append_session import Appender
 from ...store.engine import Engine
+from ...store.opening import check_where, open_engine, shown
 from ...store.read_session import ReadSession
 from ...store.reading import Delivery
 from ...store.service import StreamStore
@@ -28,12 +30,6 @@ from ..home_loop import HomeLoop
 
 MAX_SHARED_BYTES: Final = 64 * 1024
 """A decoded block of this size at most is kept for the next who is handed it; what follows live is mostly smaller."""
-
-
-def is_url(location: str) -> bool:
-    """Whether somebody meant a service: a directory named like this would be made, and found empty, without a word."""
-    scheme, separator, _ = location.partition("://")
-    return bool(separator) and scheme.isascii() and scheme.isalpha()
 
 
 class LocalTransport:
@@ -52,19 +48,8 @@ class LocalTransport:
     def at(cls, location: str | os.PathLike[str]) -> LocalTransport:
         """The store at `location`: a directory, or ":memory:". Raises `UsageError` for anything else."""
         where = os.fspath(location)
-        if where.startswith(("postgres://", "postgresql://")):
-            raise UsageError("the PostgreSQL engine is not available in this version yet; give a directory")
-        if is_url(where):
-            raise UsageError(f'{where} is no directory; a store behind HTTP is `S2(endpoints="…")`, or `S2.from_env()`')
-        if not where:
-            raise UsageError('give a directory, or ":memory:"')
-
-        async def open_engine() -> Engine:
-            from ...store.sqlite import SqliteEngine
-
-            return await SqliteEngine.open(where)
-
-        return cls(open_engine, where)
+        check_where(where)
+        return cls(partial(open_engine, where), shown(where))
 
     def __repr__(self) -> str:
         return self._location
@@ -97,11 +82,10 @@ class LocalTransport:
     async def create_basin(
         self, name: str, config: BasinConfig, *, location: str | None, request_token: str
     ) -> Provisioned[BasinInfo]:
-        # Whatever location is asked for, there is but one; the server says the same.
-        return await self._store.create_basin(name, config, request_token=request_token)
+        return await self._store.create_basin(name, config, request_token=request_token, location=location)
 
     async def ensure_basin(self, name: str, config: BasinConfig, *, location: str | None) -> Provisioned[BasinInfo]:
-        return await self._store.ensure_basin(name, config)
+        return await self._store.ensure_basin(name, config, location=location)
 
     async def get_basin_config(self, name: str) -> BasinConfig:
         return await self._store.get_basin_config(name)

@@ -74,8 +74,7 @@ class SqliteEngine:
         self._observer = observer
         self._forked = False
         self._closing: asyncio.Task[None] | None = None
-        self.stopped: asyncio.Event = asyncio.Event()
-        """Set once a write or sync has failed in such a way that the directory must be opened anew to go on."""
+        self._stopped = asyncio.Event()
         self._checkpointer = Checkpointer(
             files.connect, files.directory.log, files.log_is_pinned, self._on_failed_checkpoint
         )
@@ -147,6 +146,10 @@ class SqliteEngine:
     @property
     def hub(self) -> Hub:
         return self._watcher.hub
+
+    @property
+    def stopped(self) -> asyncio.Event:
+        return self._stopped
 
     @property
     def usage(self) -> UsageBook:
@@ -229,7 +232,7 @@ class SqliteEngine:
     def _on_stop(self) -> None:
         """On any thread."""
         try:
-            self._loop.call_soon_threadsafe(self.stopped.set)
+            self._loop.call_soon_threadsafe(self._stopped.set)
         except RuntimeError:
             logger.debug("the event loop was closed before the store, so nobody waits to hear that it stopped")
 
