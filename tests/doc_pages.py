@@ -16,12 +16,13 @@ from typing import Final
 
 import httpx
 
+from tests.patience import PROCESS_SECONDS
+
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 NPM: Final = ROOT / "tests" / "npm"
 WEB: Final = ROOT / "src" / "perdure" / "web"
 PAGES: Final = {path.stem: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
-RUN_SECONDS: Final = 30.0
 
 _FENCE: Final = re.compile(
     r"(?:^<!-- fragment: (?P<why>.+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -64,7 +65,7 @@ async def application(
     command = (sys.executable, "-m", "granian", "--interface", interface, "--port", str(port), "application:app")
     async with (
         started(*command, directory=directory, **variables) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=RUN_SECONDS) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PROCESS_SECONDS) as http,
     ):
         await when_up(lambda: http.get("/"), server)
         yield http
@@ -92,7 +93,7 @@ async def when_up(
     ask: Callable[[], Awaitable[httpx.Response]], server: asyncio.subprocess.Process | None = None
 ) -> httpx.Response:
     """The first answer of a server that is starting."""
-    async with asyncio.timeout(RUN_SECONDS):
+    async with asyncio.timeout(PROCESS_SECONDS):
         while True:
             try:
                 return await ask()
@@ -137,7 +138,7 @@ async def _output(*command: str, directory: Path, **variables: str) -> list[str]
         env=os.environ | variables,
     )
     try:
-        async with asyncio.timeout(RUN_SECONDS):
+        async with asyncio.timeout(PROCESS_SECONDS):
             output, errors = await process.communicate()
     finally:
         if process.returncode is None:

@@ -5,13 +5,17 @@ import sys
 
 import pytest
 
+from tests.patience import PROCESS_SECONDS
+
 OPTIONAL = ("cryptography", "granian", "nacl", "prometheus_client", "pydantic", "starlette", "uvloop", "zstandard")
 
 
 def run(script: str) -> None:
     """In an interpreter where none of the optional packages can be imported."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r}))\n"
-    done = subprocess.run([sys.executable, "-c", blocked + script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + script], capture_output=True, text=True, timeout=PROCESS_SECONDS
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -15,14 +15,13 @@ import pytest
 
 from perdure.store.sqlite.directory import DataDirectory
 from perdure.store.sqlite.locks import FileLock
+from tests.patience import PROCESS_SECONDS
 from tests.serve_command import ServeCommand
 from tests.store.sqlite.backups import NUMBERS, append_one, fill, numbers_of
 
 ROOT = Path(__file__).parents[2]
 BACKUPS = (ROOT / "README.md").read_text().split("## Backups\n")[1].split("\n## ")[0]
 COMMANDS = [shlex.split(line) for line in re.findall(r"^\$ (perdure .*)$", BACKUPS, re.MULTILINE)]
-
-TIME_LIMIT_SECONDS = 30
 
 
 def perdure(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -31,7 +30,7 @@ def perdure(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=TIME_LIMIT_SECONDS,
+        timeout=PROCESS_SECONDS,
     )
 
 
@@ -100,7 +99,7 @@ def test_a_terminal_is_shown_the_progress(data: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     try:
         command = [sys.executable, "-m", "perdure", "backup", "--data", str(data), str(tmp_path / "backup")]
-        subprocess.run(command, stderr=theirs, stdout=subprocess.PIPE, check=True, timeout=TIME_LIMIT_SECONDS)
+        subprocess.run(command, stderr=theirs, stdout=subprocess.PIPE, check=True, timeout=PROCESS_SECONDS)
         shown = os.read(ours, 10_000).decode()
     finally:
         os.close(ours)
@@ -128,7 +127,7 @@ def test_a_signal_ends_it_and_leaves_nothing(data: Path, tmp_path: Path, number:
             assert process.poll() is None
         assert (tmp_path / "backup.partial").exists()
         process.send_signal(number)
-        assert process.wait(TIME_LIMIT_SECONDS) == status
+        assert process.wait(PROCESS_SECONDS) == status
         assert process.stderr is not None
         assert process.stderr.read() == ""
     lock.close()

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.doc_pages import DOCS, PAGES, ROOT, Block, blocks, node
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, PROCESS_SECONDS
 
 TESTS: Final = [Path(__file__).parent / "test_running.py", ROOT / "tests" / "test_readme.py"]
 ALL: Final = [block for page in PAGES for block in blocks(page)]
@@ -142,7 +142,9 @@ def test_the_options_of_commands_exist(program: str) -> None:
     for subcommand in {command[0] if program == "perdure" else "" for command in commands}:
         arguments = (sys.executable, "-m", program, *([subcommand] if subcommand else []), "--help")
         environment = {"COLUMNS": "200", "PATH": ""}
-        told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=30, env=environment).stdout
+        told = subprocess.run(
+            arguments, capture_output=True, text=True, check=True, timeout=PROCESS_SECONDS, env=environment
+        ).stdout
         for command in commands:
             if not subcommand or command[0] == subcommand:
                 for option in command:

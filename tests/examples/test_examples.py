@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from perdure import S2, AppendRecord
+from tests.patience import PATIENCE_SECONDS, PROCESS_SECONDS
 from tests.serve_command import ServeCommand
 
 HERE = Path(__file__).parent
@@ -18,7 +19,7 @@ EXAMPLES = HERE.parents[1] / "examples"
 
 def run(name: str, directory: Path | str, *arguments: str) -> list[str]:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), str(directory), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -130,10 +131,12 @@ async def test_resumable_text(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PROCESS_SECONDS):
             assert await process.stdout.readline() == f"http://127.0.0.1:{port}/texts/my-text\n".encode()
             async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", transport=httpx.AsyncHTTPTransport(retries=8), timeout=30
+                base_url=f"http://127.0.0.1:{port}",
+                transport=httpx.AsyncHTTPTransport(retries=8),
+                timeout=PATIENCE_SECONDS,
             ) as client:
                 assert (await client.get("/texts/my-text")).status_code == 404
                 seen = ""

@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PROCESS_SECONDS
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "typed_messages.py"
 
 
 def test_it_writes_and_reads_events_larger_than_a_record(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLE), str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "the first event is record 0",

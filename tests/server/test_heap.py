@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from perdure.server.heap import YOUNG_OBJECTS
+from tests.patience import PROCESS_SECONDS
 
 _IN_A_PROCESS = """
 import resource
@@ -31,7 +32,9 @@ print(faults() - begun)
 
 
 def _run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PROCESS_SECONDS
+    ).stdout
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")

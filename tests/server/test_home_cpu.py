@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.server.home_cpu import MOVE_MARGIN, CpuTimes, next_home
+from tests.patience import PROCESS_SECONDS
 from tests.serve_command import ServeCommand
 
 TICKS = 100
@@ -93,7 +94,9 @@ def test_a_move_is_for_the_better_and_is_the_last(busy: list[int], data: st.Data
 @pytest.mark.parametrize("preferred", [0, 1, len(os.sched_getaffinity(0)) + 1])
 def test_threads_that_start_later_stay_together_and_earlier_ones_are_free(preferred: int) -> None:
     code = _THREADS.format(preferred=preferred)
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PROCESS_SECONDS
+    ).stdout
     assert int(found) == preferred % len(os.sched_getaffinity(0))
 
 
@@ -103,7 +106,9 @@ def test_a_single_cpu_leaves_no_choice() -> None:
         "import os; from perdure.server.home_cpu import HomeCpu; "
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(HomeCpu.settle(1))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PROCESS_SECONDS
+    ).stdout
     assert found == "None\n"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PROCESS_SECONDS
+
 ROOT = Path(__file__).parents[2]
 
 SETTING = """
@@ -150,7 +152,7 @@ def test_an_interruption_at_any_moment_leaves_nothing() -> None:
         [sys.executable, "-W", "error", "-c", SETTING + AT_ANY_MOMENT, str(seed), "60"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PROCESS_SECONDS,
         check=False,
         cwd=ROOT,
     )

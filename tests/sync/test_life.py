@@ -13,6 +13,7 @@ import pytest
 
 from perdure import AppendRecord, PerdureError, SeqNum, SessionClosed
 from perdure.sync import S2, Stream
+from tests.patience import PROCESS_SECONDS
 
 pytestmark = pytest.mark.usefixtures("debugged_loops")
 
@@ -168,7 +169,9 @@ def test_a_client_that_is_forgotten_is_closed_with_a_warning() -> None:
 def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONASYNCIODEBUG": ""}  # which tells of slow steps where nothing is to be told
     command = [sys.executable, *options, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False, env=environment
+    )
 
 
 FORGETFUL = """

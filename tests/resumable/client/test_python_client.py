@@ -17,7 +17,7 @@ from perdure.errors import ProtocolViolation, TransportError, UsageError
 from perdure.resumable.client import HttpError, create_chat_client, replay_text, subscribe
 from perdure.resumable.client.cursor import Cursor, url_at
 from perdure.resumable.client.waiting import Backoff
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, PROCESS_SECONDS
 from tests.resumable.client.cases import OVER, STOP, body, e, frame, stream
 from tests.resumable.client.scripted_peer import Answer, Break, ScriptedPeer, Stall, Trickle
 
@@ -250,7 +250,9 @@ def test_the_last_wait_is_repeated(waits_ms: list[float], expected: list[float |
 
 def test_without_httpx_the_client_says_what_it_needs() -> None:
     code = "import sys; sys.modules['httpx'] = None; import perdure.resumable.client"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False
+    )
     assert (
         "ImportError: perdure.resumable.client needs httpx; install it with: pip install 'perdure[client]'"
         in done.stderr

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_TIME_LIMIT_SECONDS = 30
+from tests.patience import PROCESS_SECONDS
 
 _PRELUDE = """
 import asyncio, os, sys, threading
@@ -25,7 +25,7 @@ def run(script: str, path: Path) -> list[str]:
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _PRELUDE + script, str(path)],
         capture_output=True,
         text=True,
-        timeout=_TIME_LIMIT_SECONDS,
+        timeout=PROCESS_SECONDS,
         cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from perdure.model.limits import MAX_U64
 from perdure.store.sqlite import SqliteEngine, schema
 from perdure.store.sqlite.directory import DataDirectory
 from perdure.store.sqlite.locks import FileLock
+from tests.patience import PROCESS_SECONDS
 from tests.store.making import batch, bodies_of, eventually, make_basin, make_stream, records_of
 from tests.store.sqlite.processes import start, worker
 from tests.store.sqlite.workers import append_when_told, create_at_once, open_and_wait
@@ -260,7 +261,9 @@ async def main():
     print(engine.path)
 asyncio.run(main())
 """
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=PROCESS_SECONDS, check=True
+        )
         path = Path(done.stdout.strip())
         assert path.name.startswith("perdure-memory-")
         assert not exists(path)
