@@ -19,6 +19,9 @@ from perdure import AppendRecord, SeqNum
 from perdure.sync import S2, Stream
 from tests.sync.test_life import calls_in_flight, wait_for_calls
 
+# Whoever runs the tests in the background of a shell script has them ignore SIGINT, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def announce(count):
     wait_for_calls(count)
     print("waiting", flush=True)
