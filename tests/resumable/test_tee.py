@@ -1,7 +1,7 @@
 """One source for two readers: neither takes it from the other."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -35,6 +35,28 @@ class Numbers:
 
 def tee_of(numbers: Numbers) -> Tee:
     return Tee(Source(numbers, TextItems()), CutOff())
+
+
+class Shelf:
+    """A sink with room for so many chunks until it is answered."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.text = ""
+        self.on_answer: Callable[[], None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return self.room > 0
+
+    def put(self, body: bytes) -> None:
+        self.text += body.decode()
+        self.room -= 1
+
+    def answer(self, room: int) -> None:
+        self.room += room
+        assert self.on_answer is not None
+        self.on_answer()
 
 
 async def read(branch: Branch, count: int | None = None) -> str:
@@ -149,3 +171,31 @@ async def test_closing_wakes_who_waits() -> None:
     assert set(await waiting) == {""}
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_sink_gets_what_waits_and_what_comes_as_far_as_it_has_room() -> None:
+    numbers, shelf = Numbers(500), Shelf(MAX_WAITING_CHUNKS + 50)
+    tee = tee_of(numbers)
+    task = tee.start("test")
+    await until(lambda: tee.stored.is_full)
+    tee.stored.pour_into(shelf)
+    assert shelf.text == counted(MAX_WAITING_CHUNKS)
+    await until(lambda: tee.stored.is_full)
+    assert shelf.text == counted(MAX_WAITING_CHUNKS + 50)
+    shelf.answer(1000)
+    assert await read(tee.stored) == ""
+    assert shelf.text == await read(tee.told) == counted(500)
+    await task
+
+
+async def test_a_sink_that_has_no_room_any_more_lets_the_caller_go_on_once_storing_is_over() -> None:
+    shelf = Shelf(10)
+    tee = tee_of(Numbers(500))
+    task = tee.start("test")
+    tee.stored.pour_into(shelf)
+    await until(lambda: tee.stored.is_full)
+    tee.stored.close()
+    assert await read(tee.told) == counted(500)
+    assert shelf.text == counted(10)
+    assert shelf.on_answer is None
+    await task

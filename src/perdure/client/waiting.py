@@ -49,6 +49,8 @@ class Bell:
         self._waiters: list[asyncio.Future[None]] = []
 
     def ring(self, *_: object) -> None:
+        if not self._waiters:
+            return
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -30,6 +30,7 @@ from .settings import ChatSettings, Mode, Surroundings
 from .stop import feed_generation
 from .tail_search import StreamHead
 from .tap import Tap
+from .tee import Branch
 from .tokens import RandomBytes
 from .writer import PAUSE_SECONDS, GenerationWriter, WriterTiming
 
@@ -259,7 +260,7 @@ class Generation:
         try:
             try:
                 for body in self._plan.prologue:
-                    writer.put(AppendRecord(body))
+                    writer.put(body)
                 if self._interruption is None:
                     await self._pump(writer, source)
             finally:
@@ -278,12 +279,16 @@ class Generation:
 
     async def _pump(self, writer: GenerationWriter, source: ChunkSource) -> None:
         put, transform = writer.put, self._plan.transform
+        if isinstance(source, Branch) and transform is None:
+            source.pour_into(writer)
+            if self._interruption is not None:
+                return  # found out by what waited
         async for chunk in source:
             if transform is None:
-                put(AppendRecord(chunk.body))
+                put(chunk.body)
             else:
                 for changed in transform(chunk):
-                    put(AppendRecord(changed.body))
+                    put(changed.body)
             if self._interruption is not None:
                 return  # found out by this very append, or the source took the cancellation for something else
             if not writer.has_room:
@@ -324,7 +329,7 @@ class Generation:
             kind = tokens.FenceKind.ERROR
             bodies = self._error_bodies(failures[0])
         for body in bodies:
-            writer.put(AppendRecord(body))
+            writer.put(body)
         last: list[AppendRecord] = []
         if self._settings.mode is Mode.SINGLE_USE:
             if self._readers.are_there:

@@ -4,14 +4,17 @@ A task of its own reads the source, so that neither of the two can take it from 
 does not end what is stored, and the end of storing, when somebody stops the stream, does not end what the caller
 reads. The source waits for the one that stores, and only when nothing is stored any more, for the caller. When both are
 gone it is closed.
+
+The writer of a generation takes chunks by a call, in the step in which the source gives them: to wake a task for each
+of them, only to hand them on, would cost as much as to store them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
 
 from ..client.waiting import Bell
 from .chunks import SourceChunk
@@ -22,52 +25,101 @@ MAX_WAITING_BYTES: Final = 1024 * 1024
 """How far the source may be ahead of the one that it waits for."""
 
 
+class Sink(Protocol):
+    """What stores the chunks, as `GenerationWriter` does."""
+
+    on_answer: Callable[[], None] | None
+    """Called whenever there may be room again."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next record may come."""
+        ...
+
+    def put(self, body: bytes) -> None:
+        """Take the body of one record."""
+        ...
+
+
 class Branch:
     """One of the two readers of a `Tee`. Iterate it once; `close` it when nobody wants more."""
 
     def __init__(self, tee: Tee) -> None:
         self._tee = tee
+        self._sink: Sink | None = None
         self._waiting: deque[SourceChunk] = deque()
         self._waiting_bytes = 0
+        self.changed: Bell = Bell()
+        """Rung when there is something new to take."""
         self.is_open: bool = True
         """Whether anybody wants more."""
 
     @property
     def is_full(self) -> bool:
         """Whether the source is far enough ahead of this branch."""
+        sink = self._sink
+        if sink is not None:
+            return not sink.has_room
         return len(self._waiting) >= MAX_WAITING_CHUNKS or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def put(self, chunk: SourceChunk) -> None:
         """Take the next chunk, if anybody wants it."""
-        if self.is_open:
+        if self._sink is not None:
+            self._sink.put(chunk.body)
+        elif self.is_open:
             self._waiting.append(chunk)
             self._waiting_bytes += len(chunk.body)
+            self.changed.ring()
+
+    def pour_into(self, sink: Sink) -> None:
+        """Let `sink` take the chunks, from what waits on; iterating gives no more of them, and tells of the end."""
+        while self._waiting:
+            sink.put(self._waiting.popleft().body)
+        self._waiting_bytes = 0
+        sink.on_answer = self._tee.room.ring
+        self._sink = sink
+        self._tee.room.ring()
 
     def __aiter__(self) -> AsyncIterator[SourceChunk]:
         return self
 
     async def __anext__(self) -> SourceChunk:
         """The next chunk. Raises what the source raised, after its chunks."""
-        while not self._waiting:
-            if not self.is_open:
+        while (chunk := self.take()) is None:
+            if self.has_ended():
                 raise StopAsyncIteration
-            if self._tee.has_ended:
-                if self._tee.failure is not None:
-                    raise self._tee.failure
-                raise StopAsyncIteration
-            await self._tee.changed.wait()
+            await self.changed.wait()
+        return chunk
+
+    def take(self) -> SourceChunk | None:
+        """The next chunk, if it is there."""
+        waiting = self._waiting
+        if not waiting:
+            return None
         was_full = self.is_full
-        chunk = self._waiting.popleft()
+        chunk = waiting.popleft()
         self._waiting_bytes -= len(chunk.body)
         if was_full:
-            self._tee.changed.ring()
+            self._tee.room.ring()
         return chunk
+
+    def has_ended(self) -> bool:
+        """Whether nothing comes after what waits. Raises what the source raised instead, unless nobody wants more."""
+        if not self.is_open or not self._tee.has_ended:
+            return not self.is_open
+        if self._tee.failure is not None:
+            raise self._tee.failure
+        return True
 
     def close(self) -> None:
         """Want no more; whoever waits here gets the end. Idempotent."""
         self.is_open = False
         self._waiting.clear()
         self._waiting_bytes = 0
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_answer = None
+        self.changed.ring()
         self._tee.branch_closed()
 
     async def aclose(self) -> None:
@@ -82,8 +134,8 @@ class Tee:
         self._source = source
         self._cut_off = cut_off
         self._task: asyncio.Task[None] | None = None
-        self.changed: Bell = Bell()
-        """Rung when there is something new to look at."""
+        self.room: Bell = Bell()
+        """Rung when the source may be asked for more."""
         self.has_ended: bool = False
         """Whether the source gives no more."""
         self.failure: Exception | None = None
@@ -99,7 +151,7 @@ class Tee:
 
     def branch_closed(self) -> None:
         """One of the two wants no more."""
-        self.changed.ring()
+        self.room.ring()
         if self._task is not None and self._is_unwanted:
             self._task.cancel()
 
@@ -109,7 +161,8 @@ class Tee:
 
     @property
     def _is_far_ahead(self) -> bool:
-        return self.stored.is_full if self.stored.is_open else self.told.is_open and self.told.is_full
+        branch = self.stored if self.stored.is_open else self.told
+        return branch.is_open and branch.is_full
 
     async def _run(self) -> None:
         try:
@@ -117,9 +170,8 @@ class Tee:
                 async for chunk in self._source:
                     self.stored.put(chunk)
                     self.told.put(chunk)
-                    self.changed.ring()
                     while self._is_far_ahead:
-                        await self.changed.wait()
+                        await self.room.wait()
             finally:
                 await self._source.aclose()
         except asyncio.CancelledError:
@@ -132,4 +184,5 @@ class Tee:
         if task.cancelled():
             self.failure = self._cut_off  # also if it never began
         self.has_ended = True
-        self.changed.ring()
+        self.stored.changed.ring()
+        self.told.changed.ring()

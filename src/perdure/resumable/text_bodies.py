@@ -20,6 +20,9 @@ from .json_body import JsonObject, SourceError
 MAX_TEXT_BYTES: Final = MAX_BATCH_BYTES - metered_bytes((), b"")
 """The text of one record at most."""
 
+_NO_VALUE: Final[JsonObject] = {}
+"""Text is no JSON object; one for all, as there is one such chunk for each token."""
+
 TextUnit: TypeAlias = Literal["utf16", "codepoint"]
 """What counts as one character: a unit of a JavaScript string's length, or of a Python string's."""
 
@@ -43,15 +46,15 @@ class TextItems:
         except UnicodeEncodeError:
             body = self._joined(item)
         if len(body) <= MAX_TEXT_BYTES:
-            return (SourceChunk({}, body),)
-        return [SourceChunk({}, piece) for piece in _pieces(body)]
+            return (SourceChunk(_NO_VALUE, body),)
+        return [SourceChunk(_NO_VALUE, piece) for piece in _pieces(body)]
 
     def finish(self) -> Iterable[SourceChunk]:
         """A half of a character that no other half came for."""
         if not self._half:
             return ()
         self._half = ""
-        return (SourceChunk({}, "\N{REPLACEMENT CHARACTER}".encode()),)
+        return (SourceChunk(_NO_VALUE, "\N{REPLACEMENT CHARACTER}".encode()),)
 
     def _joined(self, item: str) -> bytes:
         """`item` with its halves of characters joined; one at its end waits for the next item."""

@@ -31,12 +31,16 @@ MISSING: Final = Missing.MISSING
 class Pieces(Protocol):
     """Where the text of one reader comes from."""
 
-    async def next_text(self) -> str | None:
-        """The next piece, perhaps an empty one; None at the end."""
+    def take(self) -> str | None:
+        """The next piece; an empty one if it is not there yet, None at the end. Raises why there is no more."""
+        ...
+
+    def wait(self) -> Awaitable[object]:
+        """Wait until there may be something to take. Raises why there is no more."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of it, while `next_text` waits as well. Idempotent."""
+        """Let go of it, while somebody waits as well. Idempotent."""
         ...
 
 
@@ -67,11 +71,13 @@ class TextStream:
 
     async def __anext__(self) -> str:
         while not self._closed:
-            text = await self._pieces.next_text()
+            text = self._pieces.take()
+            if text:
+                return text
             if text is None:
                 await self.aclose()
-            elif text:
-                return text
+            else:
+                await self._pieces.wait()
         raise StopAsyncIteration
 
     async def __aenter__(self) -> TextStream:
@@ -95,12 +101,16 @@ class ToldText:
     def __init__(self, branch: Branch) -> None:
         self._branch = branch
 
-    async def next_text(self) -> str | None:
+    def take(self) -> str | None:
         """The next chunk of the source. Raises what the source raises."""
-        try:
-            return (await anext(self._branch)).body.decode()
-        except StopAsyncIteration:
-            return None
+        while (chunk := self._branch.take()) is not None:
+            if chunk.body:
+                return chunk.body.decode()
+        return None if self._branch.has_ended() else ""
+
+    def wait(self) -> Awaitable[object]:
+        """Wait for the source."""
+        return self._branch.changed.wait()
 
     async def aclose(self) -> None:
         """The source goes on as long as it is stored."""
@@ -114,20 +124,27 @@ class StoredText:
         self._body = body
         self._decoder: SkippingDecoder | None = decoder
         self._step: asyncio.Task[bytes | None] | None = None
+        self._text = ""
 
-    async def next_text(self) -> str | None:
-        """The next records' text. Raises what reading raises."""
+    def take(self) -> str | None:
+        """The text of the records that were read last."""
+        text, self._text = self._text, ""
+        return None if not text and self._decoder is None else text
+
+    async def wait(self) -> None:
+        """Read the next records. Raises what reading raises."""
         if self._decoder is None:
-            return None
+            return
         # In a task of its own: a body ends with the wait that is cancelled, and who waits with a time-out comes again.
         step = self._step = self._step or asyncio.get_running_loop().create_task(self._next_bytes())
         await Settled(step)
         self._step = None
         body = None if step.cancelled() else step.result()
         if body is not None:
-            return self._decoder.feed(body)
-        rest, self._decoder = self._decoder.finish(), None
-        return rest
+            self._text += self._decoder.feed(body)
+        else:
+            self._text += self._decoder.finish()
+            self._decoder = None
 
     async def _next_bytes(self) -> bytes | None:
         return await anext(self._body, None)

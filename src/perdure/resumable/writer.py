@@ -6,8 +6,9 @@ together when it is answered, when they fill a batch, or when the first of them 
 carries the holder's token and the sequence number it must get, so whatever somebody else appends in between makes the
 next batch fail instead of tearing the generation apart.
 
-Nothing here is created for a record: no task, no timer, no closure. A batch costs one call into the append session and
-one callback, and the writers of a chat object share the timers for lingering and for renewing their leases.
+Nothing here is created for a record: no task, no timer, no closure, and what waits is the body and nothing more. A
+batch costs one call into the append session and one callback, and the writers of a chat object share the timers for
+lingering and for renewing their leases.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import AppendConditionFailed, SeqNumMismatch
 from ..model.batches import AppendAck, AppendInput
 from ..model.limits import MAX_BATCH_BYTES
+from ..model.metering import RECORD_OVERHEAD_BYTES
 from ..model.records import AppendRecord
 from .claim import Claim
 from .delay_line import DelayLine
@@ -65,9 +67,10 @@ class GenerationWriter:
     """
 
     __slots__ = (
-        "_batch_size", "_doubt", "_failure", "_in_flight", "_inseparable", "_linger", "_loop", "_on_doubt",
-        "_on_durable", "_on_failure", "_on_pause", "_renew_after", "_session", "_ticking", "_timing", "_token",
-        "_waiter", "_waiting", "_waiting_bytes", "_waiting_since", "durable_end", "last_put", "next_seq",
+        "_batch_size", "_doubt", "_failure", "_has_commands", "_in_flight", "_inseparable", "_lingering", "_loop",
+        "_on_doubt", "_on_durable", "_on_failure", "_on_pause", "_renew_after", "_session", "_ticking", "_timing",
+        "_token", "_waiter", "_waiting", "_waiting_bytes", "durable_end", "has_room", "last_put", "next_seq",
+        "on_answer",
     )  # fmt: skip
 
     def __init__(
@@ -88,22 +91,26 @@ class GenerationWriter:
         """The sequence number after the last record that was submitted."""
         self._batch_size = settings.batch_size
         self._timing = timing
-        self._linger = timing.linger
         self._renew_after = timing.renew_after
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._on_pause = on_pause
         self._on_doubt = on_doubt
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[AppendRecord] = []
+        self._waiting: list[bytes | AppendRecord] = []
         self._waiting_bytes = 0
-        self._waiting_since = 0.0
+        self._has_commands = False
+        self._lingering = False
         self._inseparable = 0
-        self._in_flight: deque[list[AppendRecord]] = deque()
+        self._in_flight: deque[tuple[AppendRecord, ...]] = deque()
+        self.has_room: bool = True
+        """Whether the next record may come; otherwise `wait_for_room` first."""
         self._doubt: AppendConditionFailed | None = None
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ticking = True
+        self.on_answer: Callable[[], None] | None = None
+        """Called when a batch was answered, so that there may be room again."""
         self.durable_end: int = claim.start_seq
         """The sequence number after the last record that is known to be durable."""
         self.last_put: float = self._loop.time()
@@ -125,28 +132,32 @@ class GenerationWriter:
         """Whether nothing comes after `in_flight`, as the generation's end is among it."""
         return not self._ticking and not self._waiting
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the next record may come; otherwise `wait_for_room` first."""
-        return len(self._in_flight) < MAX_BATCHES_IN_FLIGHT and self._waiting_bytes < MAX_WAITING_BYTES
+    def put(self, body: bytes) -> None:
+        """Take the body of one record. Once the writer has failed, what is put goes nowhere.
 
-    def put(self, record: AppendRecord) -> None:
-        """Take one record. Once the writer has failed, what is put goes nowhere."""
+        Raises `Invalid` if no batch can hold it.
+        """
+        size = RECORD_OVERHEAD_BYTES + len(body)
+        if size > MAX_BATCH_BYTES:
+            AppendRecord(body)  # says why
+        self._take(body, size)
+
+    def _take(self, record: bytes | AppendRecord, size: int) -> None:
         if self._failure is not None:
             return
-        starts_batch = not self._waiting
-        if starts_batch:
-            self._waiting_since = self.last_put = self._loop.time()
-        self._waiting.append(record)
-        self._waiting_bytes += record.metered_bytes
-        if len(self._waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
+        waiting = self._waiting
+        waiting.append(record)
+        self._waiting_bytes += size
+        if len(waiting) >= self._batch_size or self._waiting_bytes >= MAX_BATCH_BYTES:
             self._flush()
-        elif starts_batch:
-            if self._in_flight:
-                self._timing.lingering.add(self._lingered)
-            else:
+        elif len(waiting) == 1:
+            self.last_put = self._loop.time()
+            if not self._in_flight:
                 # Not this very moment: what the source gives in the same breath shares the append.
                 self._loop.call_soon(self._flush)
+            elif not self._lingering:
+                self._lingering = True
+                self._timing.lingering.add(self._lingered)
 
     def put_last(self, records: Sequence[AppendRecord]) -> None:
         """Take the records that end the generation: together with what waits, and with no renewal after them.
@@ -157,6 +168,7 @@ class GenerationWriter:
         self.stop_ticking()
         if self._failure is None:
             self._waiting.extend(records)
+            self._has_commands = True
             self._inseparable = len(records)
             self._waiting_bytes += sum(record.metered_bytes for record in records)
             self._flush()
@@ -182,7 +194,8 @@ class GenerationWriter:
 
     def drop_waiting(self) -> None:
         """Forget what was not submitted yet."""
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self._waiting_bytes, self._has_commands = [], 0, False
+        self._count_room()
 
     def close(self) -> None:
         """Write nothing more. The append session is its opener's to close."""
@@ -192,40 +205,48 @@ class GenerationWriter:
     def _flush(self) -> None:
         """Submit what waits, batch by batch; what finds no room goes after the next answer."""
         while self._waiting and self._failure is None and self._doubt is None:
-            records = self._next_batch()
+            count, size = self._next_batch()
+            waiting = self._waiting
             try:
-                batch = AppendInput.of(records, match_seq_num=self.next_seq, fencing_token=self._token)
+                records = self._records(waiting if count == len(waiting) else waiting[:count])
+                # Unchecked, for these limits were kept all along, and the token was checked when it was claimed.
+                batch = AppendInput(records, self.next_seq, self._token, size)
                 ticket = self._session.try_submit(batch)
             except Exception as exc:
                 if not self._is_in_doubt(exc):
                     self._fail(exc)
-                return
+                break
             if ticket is None:
-                return
-            self.next_seq += len(records)
+                break
+            self.next_seq += count
             self._in_flight.append(records)
-            if records is self._waiting:
-                self._waiting, self._waiting_bytes = [], 0
-            else:
-                self._waiting = self._waiting[len(records) :]
-                self._waiting_bytes -= batch.metered_bytes
+            self._waiting = waiting[count:]
+            self._waiting_bytes -= size
+            if not self._waiting:
+                self._has_commands = False
             ticket.add_done_callback(self._answered)
+        self._count_room()
 
-    def _next_batch(self) -> list[AppendRecord]:
-        """As many of the waiting records as one batch may hold."""
+    def _records(self, waiting: Sequence[bytes | AppendRecord]) -> tuple[AppendRecord, ...]:
+        if self._has_commands:
+            return tuple([record if isinstance(record, AppendRecord) else AppendRecord(record) for record in waiting])
+        return AppendRecord.of_bodies(cast("Sequence[bytes]", waiting))
+
+    def _next_batch(self) -> tuple[int, int]:
+        """How many of the waiting records one batch may hold, and their metered size."""
         waiting = self._waiting
         if len(waiting) <= self._batch_size and self._waiting_bytes <= MAX_BATCH_BYTES:
-            return waiting
-        size = count = 0
-        for record in waiting[: self._batch_size]:
-            size += record.metered_bytes
-            if size > MAX_BATCH_BYTES:
-                break
-            count += 1
+            return len(waiting), self._waiting_bytes
+        sizes = [_metered_bytes(record) for record in waiting[: self._batch_size]]
+        while sum(sizes) > MAX_BATCH_BYTES:
+            sizes.pop()
         before_last = len(waiting) - self._inseparable
-        if count > before_last:
-            count = before_last or len(waiting)
-        return waiting[:count]
+        if len(sizes) > before_last:
+            sizes = [_metered_bytes(record) for record in waiting[: before_last or len(waiting)]]
+        return len(sizes), sum(sizes)
+
+    def _count_room(self) -> None:
+        self.has_room = len(self._in_flight) < MAX_BATCHES_IN_FLIGHT and self._waiting_bytes < MAX_WAITING_BYTES
 
     def _answered(self, answer: asyncio.Future[AppendAck]) -> None:
         if self._doubt is not None or not self._in_flight:
@@ -246,6 +267,7 @@ class GenerationWriter:
 
     def _became_durable(self, ack: AppendAck) -> None:
         records = self._in_flight.popleft()
+        self._count_room()
         self.durable_end = ack.end.seq_num
         self._on_durable(ack, records)
 
@@ -304,9 +326,9 @@ class GenerationWriter:
         self._wake()
 
     def _lingered(self) -> None:
-        """Some batch began `linger_ms` ago; if it has not gone yet, it goes now."""
-        if self._waiting and self._loop.time() - self._waiting_since >= self._linger:
-            self._flush()
+        """Some batch began `linger_ms` ago. What waits now goes, also if it is of another batch, begun since."""
+        self._lingering = False
+        self._flush()
 
     def _tick(self) -> None:
         """Look for a pause, a few times a second."""
@@ -317,7 +339,8 @@ class GenerationWriter:
             self.last_put = now  # what is under way renews the lease by itself
         quiet = now - self.last_put
         if quiet >= self._renew_after:
-            self.put(RENEWAL)
+            self._has_commands = True
+            self._take(RENEWAL, RENEWAL.metered_bytes)
         elif quiet >= PAUSE_SECONDS:
             self._on_pause()
         self._timing.ticks.add(self._tick)
@@ -333,3 +356,9 @@ class GenerationWriter:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        if self.on_answer is not None:
+            self.on_answer()
+
+
+def _metered_bytes(record: bytes | AppendRecord) -> int:
+    return record.metered_bytes if isinstance(record, AppendRecord) else RECORD_OVERHEAD_BYTES + len(record)

@@ -206,7 +206,8 @@ class SqliteEngine:
         self._usage.resized(committed.resized)
         if committed.sweep:
             self._sweeper.wake()
-        self._observe(committed)
+        if self._observer is not NOBODY:
+            self._observe(committed)
 
     def _observe(self, committed: Committed) -> None:
         if committed.seconds is None:

@@ -158,6 +158,8 @@ class Group:
         self.last_commit_id: int = 0
         self.sweep: bool = False
         """Whether there is something for the sweeper to do now."""
+        self.appends_twice: bool = False
+        """Whether more than one batch went to some stream, perhaps one that was undone."""
         self.resized: set[StreamId] = set()
         """Streams that hold more or less than before, and maybe some that were undone."""
         self._otherwise_changed: set[StreamId] = set()
@@ -218,6 +220,8 @@ class Group:
         if state.fencing_token != known.state.fencing_token or state.trim_point != known.state.trim_point:
             self._commanded[stream_id] = state
         known.state = state
+        if stream_id in self.resized:
+            self.appends_twice = True
         self.resized.add(stream_id)
         begin = len(self._unwritten)
         self._unwritten += (

@@ -294,7 +294,9 @@ class Writer:
             connection.execute("COMMIT")
         for lane, failure in ended.items():
             lane.failure = failure
-        return Committed(with_tails(outcomes, group.blocks), group)
+        if group.appends_twice:
+            outcomes = with_tails(outcomes, group.blocks)
+        return Committed(outcomes, group)
 
     def _append(self, item: Append, group: Group) -> object:
         """The ack, or why there is none."""
