@@ -6,6 +6,7 @@
 //   {op: "join", url, runId}      -> {chunks, requests, error?}
 //   {op: "hydrate", url, threadId, limit?, before?}  -> {hydrated, error?}
 //   {op: "chat", url, threadId, text}  -> {messages, status, error?}: a stock `ChatClient` that sends `text`
+//   {op: "restore", url, threadId}  -> {asked, after, errors}: a page that is opened anew, and approves what it is asked
 import readline from 'node:readline';
 
 const clients = { new: await import('@tanstack/ai-client'), old: await import('tanstack-ai-client-08') };
@@ -54,6 +55,27 @@ async function collected(chunks, requests, stream) {
   }
 }
 
+async function restored(connection, threadId) {
+  const errors = [];
+  const chat = new clients.new.ChatClient({
+    connection,
+    threadId,
+    persistence: true,
+    onError: error => errors.push(String(error)),
+  });
+  chat.attach();
+  await until(() => chat.getInterrupts().length > 0);
+  const asked = chat.getInterrupts().map(({ id, canResolve }) => ({ id, canResolve }));
+  for (const { id } of asked) await chat.addToolApprovalResponse({ id, approved: true });
+  const states = () => chat.getMessages().flatMap(({ parts }) => parts.map(({ state }) => state));
+  await until(() => errors.length > 0 || (states().includes('complete') && !chat.getIsLoading()));
+  return { asked, after: chat.getInterrupts(), errors };
+}
+
+async function until(isSo) {
+  while (!isSo()) await new Promise(resolve => setTimeout(resolve, 5));
+}
+
 async function run(asked) {
   const requests = [];
   const connection = connectionOf(asked, requests);
@@ -66,6 +88,7 @@ async function run(asked) {
     const { limit, before } = asked;
     return { hydrated: await connection.hydrate(threadId, { limit, before }) };
   }
+  if (asked.op === 'restore') return restored(connection, threadId);
   const errors = [];
   const chat = new clients[asked.version ?? 'new'].ChatClient({
     connection,

@@ -20,6 +20,17 @@ def run_error(message: str = "secret", **more: Any) -> Event:
     return {"type": "RUN_ERROR", "message": message, **more}
 
 
+def run_interrupted(run: str = "r1", call: str = "c1", thread: str = "t1") -> Event:
+    """The end of a run that asks whether a tool may be called."""
+    asked = {
+        "id": f"ask-{call}",
+        "reason": "approval_required",
+        "toolCallId": call,
+        "metadata": {"kind": "approval", "toolName": "weather", "input": {}},
+    }
+    return run_finished(run, "tool_calls", thread, outcome={"type": "interrupt", "interrupts": [asked]})
+
+
 def text_start(message: str = "a1", role: str = "assistant") -> Event:
     return {"type": "TEXT_MESSAGE_START", "messageId": message, "role": role}
 

@@ -1,7 +1,7 @@
 """Session logs of TanStack AI: what a page gets that opens a chat, and what is read for it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from perdure.model.records import CommandKind, SequencedRecord
 from perdure.resumable.json_body import encode_body, parse_object
 from perdure.resumable.tanstack_ai import TanstackChat
 from perdure.resumable.tanstack_fold import MessagesFold
-from perdure.resumable.tanstack_history import SessionFold
+from perdure.resumable.tanstack_history import Opening, SessionFold
 from tests.resumable.chats import (
     BASIN,
     HOLDER,
@@ -36,11 +36,14 @@ from tests.resumable.tanstack_scripts import (
     echo,
     run_error,
     run_finished,
+    run_interrupted,
     run_started,
     source_events,
     text_content,
     text_message,
     text_start,
+    tool_call,
+    tool_result,
 )
 from tests.resumable.test_tanstack_fold import USER, message, text
 
@@ -118,6 +121,22 @@ async def test_a_run_that_is_all_there_is_opens_without_a_snapshot(chat: Tanstac
     await reading.until('no":')
     assert [data for _, data in frames(reading.text)] == [*bodies(run_started()), "no json", "[]", '{"no":"type"}']
     await reading.close()
+
+
+async def test_a_run_that_waits_for_the_user_asks_whoever_opens_the_chat(chat: TanstackChat) -> None:
+    """Until the next run begins: it has the answer, or the chat has gone on without one."""
+    asking = [run_started(), *tool_call("{}"), run_interrupted()]
+    await turn(chat, *echo("hi"), *asking)
+    snapshot, end = await opened(chat, "RUN_FINISHED")
+    assert [made["id"] for made in snapshot[1]["messages"]] == ["u1", "msg-5"]
+    assert snapshot[1]["messages"][1]["parts"][0]["state"] == "approval-requested"
+    assert snapshot[0] == 3 + len(asking), "a page that loses its connection here is told the end again"
+    assert end == (4 + len(asking), run_interrupted())
+    await turn(chat, *echo("never mind", "u2"))
+    assert [event["type"] for _, event in await opened(chat, '"never mind"')][1] == "RUN_FINISHED"
+    await turn(chat, run_started("r2"), tool_result("21"), run_finished("r2"))
+    ((_, snapshot_again),) = await opened(chat, "SNAPSHOT")
+    assert snapshot_again["type"] == "MESSAGES_SNAPSHOT"
 
 
 async def test_a_chat_that_nobody_wrote_to_opens_and_waits(chat: TanstackChat) -> None:
@@ -241,7 +260,8 @@ def logs(draw: st.DrawFn) -> list[SequencedRecord]:
         if draw(st.booleans()):
             entries += [run_started(f"r{number}"), *draw(st.lists(inner_events(), max_size=10))]
         if draw(st.booleans()):
-            entries.append(draw(st.sampled_from([run_finished(f"r{number}"), run_error()])))
+            ends = [run_finished(f"r{number}"), run_interrupted(f"r{number}"), run_error()]
+            entries.append(draw(st.sampled_from(ends)))
     if draw(st.booleans()):
         entries.append("end-A")
     return records(*entries)
@@ -262,15 +282,19 @@ def test_a_kept_fold_goes_on_to_what_a_fold_of_everything_says(log: list[Sequenc
     for fold in (kept, first):
         assert fold.history() == whole.history()
         assert fold.opening() == whole.opening()
+        assert fold.live_opening() == whole.live_opening()
+        assert fold.pause == whole.pause
         assert fold.size_bytes == whole.size_bytes
 
 
-@given(logs())
-def test_a_page_that_opens_and_follows_sees_what_the_log_amounts_to(log: list[SequencedRecord]) -> None:
+@given(logs(), st.sampled_from([SessionFold.opening, SessionFold.live_opening]))
+def test_a_page_that_opens_and_follows_sees_what_the_log_amounts_to(
+    log: list[SequencedRecord], opening_of: Callable[[SessionFold], Opening]
+) -> None:
     """Whoever opens a chat has, once the run is over, the messages of somebody who opens it then."""
     fold = SessionFold()
     fold.feed(log)
-    opening = fold.opening()
+    opening = opening_of(fold)
     page, everything = MessagesFold(opening.messages), SessionFold()
     for record in log[opening.live_from :]:
         if record.command is CommandKind.FENCE:

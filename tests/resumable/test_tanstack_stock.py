@@ -24,6 +24,7 @@ from tests.resumable.tanstack_scripts import (
     answer,
     echo,
     run_finished,
+    run_interrupted,
     run_started,
     text_content,
     text_message,
@@ -260,6 +261,27 @@ async def test_a_thread_is_loaded_with_the_run_that_is_active(s2: S2) -> None:
         assert kinds(replayed["chunks"]) == kinds(answer("Hello"))
 
 
+async def test_a_thread_is_loaded_with_what_its_last_run_asks(s2: S2) -> None:
+    async with application(s2, "session") as app:
+        asking = run_interrupted("run-1", thread="chat-1")
+        app.generate(run_started("run-1", "chat-1"), *tool_call("{}"), asking)
+        await stock(connect(app))
+        loading = {"op": "hydrate", "url": app.url, "threadId": "chat-1"}
+        restoring = {"op": "restore", "url": app.url, "threadId": "chat-1", "body": {"id": "chat-1"}}
+        app.generate(run_started("run-2", "chat-1"), tool_result("21"), run_finished("run-2", thread="chat-1"))
+        loaded, restored = await stock(loading, restoring)
+        assert loaded["hydrated"]["interrupts"] == {"runId": "run-1", "pending": asking["outcome"]["interrupts"]}
+        assert loaded["hydrated"]["activeRun"] is None
+        assert [(one["id"], one["canResolve"]) for one in restored["asked"]] == [("ask-c1", True)]
+        resumed = app.asked[-1].body
+        assert resumed["parentRunId"] == "run-1", restored
+        assert resumed["resume"] == [{"interruptId": "ask-c1", "status": "resolved", "payload": {"approved": True}}]
+        assert restored["after"] == []
+        (loaded,) = await stock(loading)
+        assert loaded["hydrated"]["interrupts"] is None
+        assert loaded["hydrated"]["messages"][1]["parts"][0]["state"] == "complete"
+
+
 @pytest.mark.parametrize("version", ["new", "old"])
 async def test_a_stock_chat_shows_what_the_log_amounts_to(s2: S2, version: str) -> None:
     async with application(s2, "session") as app:
@@ -330,11 +352,11 @@ def test_the_id_of_a_chat_is_looked_for_where_clients_put_it() -> None:
 def test_pages_of_a_thread_go_backwards() -> None:
     messages: list[Any] = [{"id": f"m{number}"} for number in range(5)]
     asked = asked_by("GET", {}, {"threadId": "t", "limit": "2"}, b"")
-    first = hydration(messages, None, asked)
+    first = hydration(messages, None, None, asked)
     assert first["messages"] == messages[3:]
     assert first["page"] == {"truncated": True, "cursor": "m3"}
     asked = asked_by("GET", {}, {"threadId": "t", "limit": "5", "before": "m3"}, b"")
-    assert hydration(messages, None, asked) == {
+    assert hydration(messages, None, None, asked) == {
         "messages": messages[:3],
         "activeRun": None,
         "interrupts": None,

@@ -195,16 +195,16 @@ class TanstackChat(SessionChat):
         if self._settings.mode is Mode.SESSION:
             fold = await self._folded(name)
             opening = fold.opening()
-            messages, active, run_id = opening.messages, fold.active, opening.run_id
+            messages, active, run_id, pause = opening.messages, fold.active, opening.run_id, fold.pause
         else:
             stream = await self._store.stream(name)
             head = await self._head(stream)
-            messages, active, run_id = (), head.active, None
+            messages, active, run_id, pause = (), head.active, None, None
             if head.active and head.active_start is not None:
                 run_id = await self._run_id(stream, head.active_start)
         # A run that has not told its id yet is joined by the thread's: whatever is active is meant.
         run_id = run_id or asked.thread_id if active else None
-        return json_snapshot(encode_body(hydration(messages, run_id, asked)))
+        return json_snapshot(encode_body(hydration(messages, run_id, pause, asked)))
 
     async def _run_id(self, stream: Stream, active_start: int) -> str | None:
         fold = ClosingRun(self._surroundings.now_ms)

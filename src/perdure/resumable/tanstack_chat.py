@@ -172,11 +172,12 @@ class SessionChat(ResumableChat):
         """Show a chat again, as `ResumableChat.replay` does.
 
         In session mode without a cursor, a page gets all it needs and stays connected, whatever `live` says: the
-        messages so far as one `MESSAGES_SNAPSHOT`, a run that is active from its start, and then what comes.
+        messages so far as one `MESSAGES_SNAPSHOT`, a run that is active from its start, and then what comes. Of a run
+        that waits for the user, for a tool to be approved, say, the end is sent too, since it tells what to ask.
         """
         if self._settings.mode is not Mode.SESSION or from_seq_num is not None or active_only:
             return await super().replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
-        opening = (await self._folded(name)).opening()
+        opening = (await self._folded(name)).live_opening()
         body = self._body(await self._store.stream(name), live_replay(opening.live_from).body, None)
         if not opening.messages:
             return ChatResponse(200, headers=self._adapter.headers, chunks=body)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from ..model.records import CommandKind, SequencedRecord
 from .json_body import JsonObject, encode_body, parse_object
 from .tanstack_fold import MessagesFold
+from .tanstack_records import Pause, pause_of
 from .tokens import is_terminal
 
 
@@ -59,9 +60,12 @@ class SessionFold:
         """The number of the fence that began the generation, and the messages before it."""
         self._run: Opening | None = None
         """What a page begins with while a run is active: what was there before it, and where it began."""
+        self._paused: tuple[Pause, Opening] | None = None
+        """The run that waits for the user, and what a page begins with meanwhile."""
         self._settled: tuple[JsonObject, ...] = ()
         self._settled_at = (0, 0)
         self._settled_runs: dict[str, int] = {}
+        self._settled_pause: tuple[Pause, Opening] | None = None
         self._sizes: dict[int, tuple[JsonObject, int]] = {}
 
     @property
@@ -73,6 +77,11 @@ class SessionFold:
     def generation_start(self) -> int | None:
         """Where the active generation began; None if none is active."""
         return None if self._generation is None else self._generation[0]
+
+    @property
+    def pause(self) -> Pause | None:
+        """What the last run asks the user, if no run has begun since."""
+        return None if self._paused is None else self._paused[0]
 
     @property
     def is_settled(self) -> bool:
@@ -109,6 +118,13 @@ class SessionFold:
             return self._run
         return Opening(self._fold.messages(), self._data_end, self.next_seq_num)
 
+    def live_opening(self) -> Opening:
+        """The same for a page that goes on from there: where a run waits for the user, the end of it follows.
+
+        Pages learn from that event what they have to ask; messages do not tell them.
+        """
+        return self.opening() if self._run is not None or self._paused is None else self._paused[1]
+
     def settled(self) -> SessionFold:
         """A fold that stands where this one stood after the last terminal fence; the two go on independently."""
         fold = SessionFold()
@@ -118,6 +134,7 @@ class SessionFold:
         fold._sizes = self._sizes
         fold._settled_runs = self._settled_runs
         fold.run_starts = dict(self._settled_runs)
+        fold._paused = fold._settled_pause = self._settled_pause
         return fold
 
     def _feed(self, record: SequencedRecord) -> None:
@@ -141,6 +158,7 @@ class SessionFold:
         self._settled = self._fold.messages()
         self._settled_at = self.next_seq_num, self._data_end
         self._settled_runs = dict(self.run_starts)
+        self._settled_pause = self._paused
 
     def _event(self, event: JsonObject, seq_num: int) -> None:
         kind = event["type"]
@@ -155,3 +173,7 @@ class SessionFold:
         elif kind in ("RUN_FINISHED", "RUN_ERROR"):
             self._run = None
         self._fold.feed(event, seq_num)
+        if kind in ("RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"):
+            pause = pause_of(event)
+            # The messages hold what the end of the run did to them; to be told it once more changes nothing.
+            self._paused = pause and (pause, Opening(self._fold.messages(), self._data_end, seq_num))

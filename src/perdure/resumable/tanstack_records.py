@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from .adapter import SourceReportedError
 from .json_body import JsonObject, JsonValue, encode_body, parse_object
 
@@ -55,6 +57,26 @@ def continues_after(finished: JsonObject) -> bool:
     outcome = finished.get("outcome")
     is_interrupt = isinstance(outcome, dict) and outcome.get("type") == "interrupt"
     return reason == FINISHED_BY_TOOL_CALLS and not is_interrupt
+
+
+class Pause(Struct, frozen=True):
+    """A run that ended with questions to the user: tools to approve, or to be run on the page."""
+
+    run_id: str
+    interrupts: tuple[JsonObject, ...]
+    """What the run waits for, as it told it; never empty."""
+
+
+def pause_of(event: JsonObject) -> Pause | None:
+    """What this event leaves open if it is a `RUN_FINISHED` that interrupts its run; None for all others."""
+    outcome, run_id = event.get("outcome"), event.get("runId")
+    if event.get("type") != "RUN_FINISHED" or not isinstance(run_id, str):
+        return None
+    if not isinstance(outcome, dict) or outcome.get("type") != "interrupt":
+        return None
+    told = outcome.get("interrupts")
+    interrupts = tuple(one for one in told if isinstance(one, dict)) if isinstance(told, list) else ()
+    return Pause(run_id, interrupts) if interrupts else None
 
 
 def run_finished(run_id: JsonValue, thread_id: JsonValue, now_ms: int, *, model: str | None = None) -> JsonObject:

@@ -14,6 +14,7 @@ from . import frames
 from .cursors import parse_cursor
 from .following import FollowingBody
 from .json_body import JsonObject, parse_object
+from .tanstack_records import Pause
 from .tanstack_wire import normalized
 
 Kind: TypeAlias = Literal["start", "resume", "join", "hydrate"]
@@ -104,8 +105,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def hydration(messages: Sequence[JsonObject], run_id: str | None, asked: Asked) -> JsonObject:
-    """The answer to "hydrate": the messages, or the page of them that is asked for, and the run that is active."""
+def hydration(messages: Sequence[JsonObject], run_id: str | None, pause: Pause | None, asked: Asked) -> JsonObject:
+    """The answer to "hydrate": the messages, or the page of them that is asked for, and the run that is active.
+
+    What a run has asked the user comes as its `interrupts`, so that a page that is opened anew asks it again.
+    """
     end = next((index for index, message in enumerate(messages) if message["id"] == asked.before), len(messages))
     begin = 0 if asked.limit is None else max(0, end - asked.limit)
     page: JsonObject = {"truncated": False}
@@ -114,7 +118,7 @@ def hydration(messages: Sequence[JsonObject], run_id: str | None, asked: Asked) 
     return {
         "messages": [*messages[begin:end]],
         "activeRun": None if run_id is None else {"runId": run_id},
-        "interrupts": None,
+        "interrupts": None if pause is None else {"runId": pause.run_id, "pending": [*pause.interrupts]},
         "page": page,
     }
 
