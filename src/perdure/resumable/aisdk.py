@@ -42,7 +42,7 @@ from .generation import Plan
 from .json_body import JsonObject, encode_body, parse_object
 from .kept_histories import KeptHistories
 from .responses import ChatResponse as ChatResponse
-from .responses import json_snapshot
+from .responses import json_snapshot, refused
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
@@ -58,6 +58,7 @@ from .settings import (
     Surroundings,
 )
 from .sources import open_source
+from .stream_names import InvalidStreamName
 
 __all__ = ["AiSdkChat", "ChatResponse", "create_resumable_chat", "replay_options"]
 
@@ -228,7 +229,10 @@ class AiSdkChat(ResumableChat):
 
     async def history_response(self, name: str, *, include_active: bool = False) -> ChatResponse:
         """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot(encode_body(await self.history(name, include_active=include_active)))
+        try:
+            return json_snapshot(encode_body(await self.history(name, include_active=include_active)))
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""

@@ -63,7 +63,7 @@ from .chat_store import ChatStore
 from .generation import Plan
 from .json_body import JsonValue, encode_body
 from .kept_histories import KeptHistories
-from .responses import EVENT_STREAM_HEADERS, json_snapshot
+from .responses import EVENT_STREAM_HEADERS, json_snapshot, refused
 from .responses import ChatResponse as ChatResponse
 from .responses import replay_options as replay_options
 from .settings import (
@@ -79,6 +79,7 @@ from .settings import (
     Surroundings,
 )
 from .sources import open_source
+from .stream_names import InvalidStreamName
 
 __all__ = [
     "Accumulator",
@@ -163,7 +164,10 @@ class AnthropicChat(ResumableChat):
 
     async def history_response(self, name: str, *, partials: bool = False) -> ChatResponse:
         """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot(encode_body(await self.history(name, partials=partials)))
+        try:
+            return json_snapshot(encode_body(await self.history(name, partials=partials)))
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     async def conversation(
         self, name: str, text: str | Sequence[Mapping[str, JsonValue]] | None = None, *, partials: bool = False

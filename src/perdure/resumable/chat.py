@@ -31,9 +31,10 @@ from .lease import GenerationAbandoned, LeaseWarden
 from .local_readers import Reader
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
 from .replay import ReplayPlan
-from .responses import ChatResponse, accepted, going, in_use, nothing
+from .responses import ChatResponse, accepted, going, in_use, nothing, refused
 from .settings import ChatSettings, Delivery, Mode, Surroundings
 from .stop import FixedClosing, stop_from_outside
+from .stream_names import InvalidStreamName
 from .tail_search import StreamHead, find_head
 from .tap import Tap
 from .termination import TerminationSignals
@@ -165,6 +166,8 @@ class ResumableChat:
             run, body = await asyncio.shield(starting)
         except StreamInUse:
             return in_use()
+        except InvalidStreamName as exc:
+            return refused(exc.message)
         except asyncio.CancelledError:
             starting.add_done_callback(self._close_unwanted)
             raise
@@ -273,7 +276,10 @@ class ResumableChat:
             raise Invalid(f"from_seq_num must be a whole number, 0 or more, got {from_seq_num!r}")
         if self._closed:
             raise SessionClosed("the chat object is closed")
-        stream = await self._store.stream(name)
+        try:
+            stream = await self._store.stream(name)
+        except InvalidStreamName as exc:
+            return refused(exc.message)
         mode = self._settings.mode
         plan: ReplayPlan | None
         run = None
@@ -360,7 +366,10 @@ class ResumableChat:
             return going()
         if self._signals is not None:
             self._signals.listen()
-        stream = await self._store.stream(name)
+        try:
+            stream = await self._store.stream(name)
+        except InvalidStreamName as exc:
+            return refused(exc.message)
         watcher = self._rooms.enter(stream, self._settings.keep_alive_ms)
         return ChatResponse(200, headers=self._adapter.headers, chunks=watcher)
 
@@ -400,6 +409,7 @@ class ResumableChat:
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
+        await self._store.stream(name)  # for its name
         basin = await self._store.basin()
         # Asked for by the list, since looking at a stream would create it.
         page = await basin.streams.list(prefix=name, limit=1)

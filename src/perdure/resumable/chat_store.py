@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from ..client import S2, Basin, Stream
 from ..client.endpoints import Endpoints
-from ..errors import PermissionDenied, ResourceExists, SessionClosed, UsageError
+from ..errors import Invalid, PermissionDenied, ResourceExists, SessionClosed, UsageError
 from ..model.configs import (
     SECONDS_A_DAY,
     DeleteOnEmptyConfig,
@@ -90,11 +90,16 @@ class ChatStore:
             return self._basin
 
     async def stream(self, name: str) -> Stream:
-        """The stream of this name."""
+        """The stream of this name. Raises `InvalidStreamName` if none can have it."""
         basin = self._basin
         if basin is None or self._closed:
             basin = await self.basin()
-        return basin.stream(name)
+        try:
+            return basin.stream(name)
+        except Invalid as exc:
+            from .stream_names import invalid_stream_name  # needs Starlette, which text streams may do without
+
+            raise invalid_stream_name(exc) from None
 
     async def aclose(self) -> None:
         """Close what was opened here. Idempotent."""

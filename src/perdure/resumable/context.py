@@ -336,7 +336,9 @@ class ResumableStreamContext:
 
     async def _stream(self, stream_id: str) -> Stream:
         if not isinstance(stream_id, str) or not stream_id:
-            raise Invalid(f"stream_id must be text, and not empty, got {stream_id!r}")
+            from .stream_names import invalid_stream_name  # needs Starlette, which text streams may do without
+
+            raise invalid_stream_name(f"stream_id must be text, and not empty, got {stream_id!r}")
         name = f"{self._key_prefix}/{stream_id}" if self._key_prefix else stream_id
         return await self._store().stream(name)
 

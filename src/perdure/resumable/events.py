@@ -46,7 +46,7 @@ from .generation import Plan
 from .json_body import JsonObject
 from .kept_histories import KeptHistories
 from .responses import ChatResponse as ChatResponse
-from .responses import json_snapshot
+from .responses import json_snapshot, refused
 from .responses import replay_options as replay_options
 from .settings import (
     DEFAULT_BATCH_SIZE,
@@ -62,6 +62,7 @@ from .settings import (
     Surroundings,
 )
 from .sources import open_source
+from .stream_names import InvalidStreamName
 
 __all__ = [
     "ChatResponse",
@@ -143,7 +144,10 @@ class EventsChat(ResumableChat):
         self, name: str, *, from_seq_num: int | None = None, limit: int | None = None
     ) -> ChatResponse:
         """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot((await self._page(name, from_seq_num, limit)).to_json())
+        try:
+            return json_snapshot((await self._page(name, from_seq_num, limit)).to_json())
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     async def _page(self, name: str, from_seq_num: int | None, limit: int | None) -> EventsPage:
         _check("from_seq_num", from_seq_num, 0)

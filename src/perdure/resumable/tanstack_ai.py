@@ -73,6 +73,7 @@ from .settings import (
     Surroundings,
 )
 from .stop import feed_generation
+from .stream_names import InvalidStreamName
 from .tail_search import StreamHead
 from .tanstack_abort import AbortController as AbortController
 from .tanstack_abort import AbortSignal as AbortSignal
@@ -141,15 +142,18 @@ class TanstackChat(SessionChat):
             name = await name
         if name is None:
             return not_found()
-        match asked.kind:
-            case "start":
-                return await self._start_run(name, asked, start, wait_until)
-            case "resume":
-                return await self._resume_run(name, asked)
-            case "join":
-                return await self._join_run(name, asked)
-            case "hydrate":
-                return await self._hydrate(name, asked)
+        try:
+            match asked.kind:
+                case "start":
+                    return await self._start_run(name, asked, start, wait_until)
+                case "resume":
+                    return await self._resume_run(name, asked)
+                case "join":
+                    return await self._join_run(name, asked)
+                case "hydrate":
+                    return await self._hydrate(name, asked)
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     async def _start_run(
         self, name: str, asked: Asked, start: Callable[[Asked], object], wait_until: WaitUntil | None

@@ -23,9 +23,11 @@ from .responses import (
     in_use,
     json_snapshot,
     nothing,
+    refused,
 )
 from .settings import ChatSettings, Delivery, Mode, Surroundings
 from .sources import open_source
+from .stream_names import InvalidStreamName
 from .tanstack_abort import AbortableSource, AbortController
 from .tanstack_history import History, SessionFold
 from .tanstack_records import ClosingRun, error_event, rewrite_error_event, snapshot_event
@@ -147,7 +149,10 @@ class SessionChat(ResumableChat):
         handle = None if self._stoppable is None else self._stoppable.get(name)
         if handle is not None and handle.abort():
             return accepted()
-        return accepted() if await self.stop(name) else nothing()
+        try:
+            return accepted() if await self.stop(name) else nothing()
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     def _require_session(self, call: str) -> None:
         if self._settings.mode is not Mode.SESSION:
@@ -177,7 +182,10 @@ class SessionChat(ResumableChat):
         """
         if self._settings.mode is not Mode.SESSION or from_seq_num is not None or active_only:
             return await super().replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
-        opening = (await self._folded(name)).live_opening()
+        try:
+            opening = (await self._folded(name)).live_opening()
+        except InvalidStreamName as exc:
+            return refused(exc.message)
         body = self._body(await self._store.stream(name), live_replay(opening.live_from).body, None)
         if not opening.messages:
             return ChatResponse(200, headers=self._adapter.headers, chunks=body)
@@ -196,7 +204,10 @@ class SessionChat(ResumableChat):
 
     async def history_response(self, name: str) -> ChatResponse:
         """`history` as a JSON answer that nobody stores; for a history route."""
-        return json_snapshot(encode_body(await self.history(name)))
+        try:
+            return json_snapshot(encode_body(await self.history(name)))
+        except InvalidStreamName as exc:
+            return refused(exc.message)
 
     async def delete(self, name: str) -> bool:
         """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
