@@ -13,7 +13,7 @@ from perdure.model.configs import BasinConfig, DeleteOnEmptyConfig
 from perdure.model.resources import BasinInfo, Provisioned
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
 from tests.patience import PATIENCE_SECONDS
-from tests.resumable.chats import ANSWER, BASIN, START, Source, body_of, chat_on, user
+from tests.resumable.chats import ANSWER, BASIN, START, Reading, Source, body_of, chat_on, user
 from tests.resumable.spy_transport import SpyTransport
 
 WEEK = 7 * 86_400
@@ -111,8 +111,9 @@ def test_bad_settings_are_refused_at_construction(bad: dict[str, Any]) -> None:
 async def test_bad_names_are_refused_before_the_source_is_asked(chat: AiSdkChat) -> None:
     source = Source(START)
     for name in ("", "x" * 600, ".."):
-        with pytest.raises(ValueError, match="stream name"):
-            await chat.make_resumable(name, source)
+        response = await chat.make_resumable(name, source)
+        assert response.status == 400
+        assert b"stream name must" in response.body
     assert source.calls == 0
 
 
@@ -133,6 +134,21 @@ async def test_deleting_a_chat_ends_its_generation(chat: AiSdkChat) -> None:
     assert await chat.delete("c")
     assert source.closed.is_set()
     await response.aclose()
+
+
+async def test_deleting_a_chat_ends_the_live_replays_of_it(s2: S2, chat: AiSdkChat) -> None:
+    other = await chat_on(s2)  # as another process would be
+    await body_of(await chat.make_resumable("c", ANSWER))
+    await body_of(await chat.make_resumable("d", ANSWER))
+    tabs = [Reading(await one.replay("c", live=True)) for one in (chat, other)]
+    bystander = Reading(await chat.replay("d", live=True))
+    shown = [await tab.until('"finish"') for tab in (*tabs, bystander)]
+    assert await chat.delete("c")
+    assert [await tab.rest() for tab in tabs] == shown[:2]
+    await body_of(await chat.make_resumable("d", [{"type": "start", "messageId": "m2"}]))
+    await bystander.until('"m2"')
+    await bystander.close()
+    await other.aclose()
 
 
 async def test_what_is_given_to_the_background_is_awaited_and_its_failure_logged(

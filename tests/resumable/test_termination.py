@@ -12,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
+from perdure.resumable import GenerationInterrupted, create_resumable_stream_context
 from perdure.resumable.aisdk import create_resumable_chat
 from perdure.resumable.termination import SIGNALS, TerminationSignals
 from tests.doc_pages import free_port, started, when_up
+from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import ANSWER, BASIN, START, Reading, Source, body_of
+from tests.resumable.texts import Words
 
 PROGRAM = """
 from starlette.applications import Starlette
@@ -134,3 +137,76 @@ async def test_a_server_ends_while_tabs_are_open(tmp_path: Path) -> None:
             server.terminate()
             await asyncio.gather(stream.aread(), watch.aread())
             await server.wait()
+
+
+TEXTS = """
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from perdure.resumable import create_resumable_stream_context, text_response
+
+context = create_resumable_stream_context(path="./data", basin="test-texts")
+
+
+async def stream(request):
+    return text_response(await context.resume_stream(request.path_params["name"]))
+
+
+app = Starlette(routes=[Route("/{name}", stream)], lifespan=context.lifespan)
+"""
+SERVERS = {
+    "granian": ("granian", "--interface", "asgi", "--port", "{port}", "application:app"),
+    "uvicorn": ("uvicorn", "--port", "{port}", "--lifespan", "on", "application:app"),
+}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_server_ends_while_texts_are_open_that_nobody_writes(
+    tmp_path: Path, server: str, number: signal.Signals
+) -> None:
+    """Their readers must not take it for the end of the text."""
+    (tmp_path / "application.py").write_text(TEXTS)
+    port = free_port()
+    command = [part.format(port=port) for part in SERVERS[server]]
+    async with (
+        started(sys.executable, "-m", *command, directory=tmp_path) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=None) as http,
+    ):
+        await when_up(lambda: http.get("/"), process)
+        async with http.stream("GET", "/nobody-s") as text:
+            assert text.status_code == 200
+            process.send_signal(number)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await text.aread()
+        await process.wait()
+
+
+async def test_a_signal_cuts_off_texts_of_others_and_lets_those_of_this_process_end(
+    tmp_path: Path, handled: list[int]
+) -> None:
+    source = Words("one ")
+    context = create_resumable_stream_context(path=tmp_path / "data", basin=BASIN)
+    async with context.lifespan():
+        told = await context.resumable_stream("ours", source)
+        ours, waiting, idle = [await context.resume_stream(name) for name in ("ours", "theirs", "theirs")]
+        assert told is not None
+        assert ours is not None
+        assert waiting is not None
+        assert idle is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await anext(ours) == "one "
+            step = asyncio.ensure_future(anext(waiting))
+            os.kill(os.getpid(), signal.SIGTERM)
+            source.give("two")
+            source.end()
+            assert [piece async for piece in ours] == ["two"]
+            assert [piece async for piece in told] == ["one ", "two"]
+            with pytest.raises(GenerationInterrupted, match="ask for it again"):
+                await step
+            for cut_off in (idle, await context.resume_stream("theirs")):
+                assert cut_off is not None
+                with pytest.raises(GenerationInterrupted):
+                    await anext(cut_off)
+                await cut_off.aclose()
+    assert handled == [signal.SIGTERM]

@@ -37,7 +37,7 @@ from .stop import FixedClosing, stop_from_outside
 from .stream_names import InvalidStreamName
 from .tail_search import StreamHead, find_head
 from .tap import Tap
-from .termination import TerminationSignals
+from .termination import ServerEnd
 from .watch import WatchRooms
 from .writer import WriterTiming
 
@@ -75,10 +75,7 @@ class ResumableChat:
         self._tasks = OwnedTasks()
         self._bodies: WeakSet[FollowingBody] = WeakSet()
         self._closed = False
-        self._signals: TerminationSignals | None = None
-        """While a server runs this by its `lifespan`."""
-        self._ending: asyncio.Task[None] | None = None
-        self._server_ends = False
+        self._server_end = ServerEnd(self.drain, self._end_what_has_no_end)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -89,12 +86,9 @@ class ResumableChat:
         When the process gets SIGINT or SIGTERM, it drains, and then ends live replays and watches: the server waits for
         them before it ends this. Clients ask again, and find the next process.
         """
-        self._signals = TerminationSignals(self._told_to_end)
-        try:
+        with self._server_end.awaited():
             async with self:
                 yield
-        finally:
-            self._signals.close()
 
     async def __aenter__(self: ChatT) -> ChatT:
         await self._store.basin()
@@ -109,9 +103,7 @@ class ResumableChat:
         """Take no more calls, `drain`, end the bodies that are still being sent, then close the rest. Idempotent."""
         self._closed = True
         await self.drain(timeout=timeout)
-        if self._ending is not None:
-            self._ending.cancel()
-            await asyncio.wait((self._ending,))
+        await self._server_end.aclose()
         # Live replays never end by themselves, and servers wait for their responses before they stop.
         for body in tuple(self._bodies):
             await body.aclose()
@@ -125,15 +117,7 @@ class ResumableChat:
         """
         await self._tasks.drain(timeout=timeout)
 
-    def _told_to_end(self) -> None:
-        if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(
-                self._end_what_has_no_end(), name="end of live bodies"
-            )
-
     async def _end_what_has_no_end(self) -> None:
-        await self.drain()
-        self._server_ends = True
         for body in tuple(self._bodies):
             if body.is_endless:
                 await body.aclose()
@@ -325,9 +309,8 @@ class ResumableChat:
         view: View | None = None,
     ) -> FollowingBody:
         if plan.end_at is EndAt.NEVER:
-            if self._signals is not None:
-                self._signals.listen()
-            if self._server_ends:  # a client that asks again before the server has closed its door
+            self._server_end.listen()
+            if self._server_end.has_come:  # a client that asks again before the server has closed its door
                 plan = msgspec.structs.replace(plan, end_at=EndAt.TAIL, waits_for_stream=False)
         reader: Reader | None = None
         if run is not None and self._settings.mode is Mode.SINGLE_USE:
@@ -362,10 +345,9 @@ class ResumableChat:
         """
         if self._settings.mode is Mode.SINGLE_USE:
             raise Invalid("watch needs mode 'session' or 'shared': a single-use name sees one generation only")
-        if self._server_ends:
+        if self._server_end.has_come:
             return going()
-        if self._signals is not None:
-            self._signals.listen()
+        self._server_end.listen()
         try:
             stream = await self._store.stream(name)
         except InvalidStreamName as exc:
@@ -408,7 +390,10 @@ class ResumableChat:
             yield info
 
     async def delete(self, name: str) -> bool:
-        """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat."""
+        """Stop what is active in a chat, and delete the chat with all it holds. False if there is no such chat.
+
+        Live replays of it end; a page that is still open asks again, and so begins an empty chat of this name.
+        """
         await self._store.stream(name)  # for its name
         basin = await self._store.basin()
         # Asked for by the list, since looking at a stream would create it.
@@ -420,6 +405,9 @@ class ResumableChat:
             await basin.streams.delete(name)
         except NotFound:
             return False
+        for body in tuple(self._bodies):
+            if body.is_endless and body.name == name:  # would go on with whatever gets this name next
+                await body.aclose()
         return True
 
 

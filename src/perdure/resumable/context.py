@@ -29,6 +29,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Literal, TypeAlias
+from weakref import WeakSet
 
 from ..client import S2, Stream
 from ..errors import Invalid, PerdureError, SessionClosed, UsageError
@@ -44,6 +45,7 @@ from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .tail_search import read_end, search_back
 from .tee import Tee
+from .termination import ServerEnd
 from .text_bodies import SkippingDecoder, TextItems, TextUnit
 from .text_settings import Place, place_of, settings_of
 from .text_stream import MISSING, Missing, StoredText, TextStream, ToldText
@@ -94,6 +96,8 @@ class ResumableStreamContext:
         self._stores: dict[Place, ChatStore] = {}
         self._runs: dict[tuple[str, str], Generation] = {}
         self._tasks = OwnedTasks()
+        self._joined_texts: WeakSet[StoredText] = WeakSet()
+        self._server_end = ServerEnd(self.drain, self._cut_off_joined)
         self._closed = False
         place()  # tells now what is not set
 
@@ -101,9 +105,15 @@ class ResumableStreamContext:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Open the store, make sure of the basin, and close everything at the end; for `FastAPI(lifespan=…)`."""
-        async with self:
-            yield
+        """Open the store, make sure of the basin, and close everything at the end; for `FastAPI(lifespan=…)`.
+
+        When the process gets SIGINT or SIGTERM, it drains, and then cuts off who has joined a stream that goes on
+        elsewhere, or that nobody writes: they get `GenerationInterrupted`, since the server waits for them before it
+        ends this. Clients ask again, and find the next process.
+        """
+        with self._server_end.awaited():
+            async with self:
+                yield
 
     async def __aenter__(self) -> ResumableStreamContext:
         await self._store().basin()
@@ -118,6 +128,7 @@ class ResumableStreamContext:
         """Take no more calls, `drain`, then close the rest. Idempotent."""
         self._closed = True
         await self.drain(timeout=timeout)
+        await self._server_end.aclose()
         for store in self._stores.values():
             await store.aclose()
 
@@ -127,6 +138,10 @@ class ResumableStreamContext:
         Who reads what their sources give directly gets `GenerationInterrupted`.
         """
         await self._tasks.drain(timeout=timeout)
+
+    async def _cut_off_joined(self) -> None:
+        for text in tuple(self._joined_texts):
+            text.cut_off_soon()
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -298,7 +313,14 @@ class ResumableStreamContext:
         except BaseException:
             await body.aclose()
             raise
-        return TextStream(StoredText(body, decoder), self._tasks.background) if exists else None
+        if not exists:
+            return None
+        text = StoredText(body, decoder)
+        self._server_end.listen()
+        self._joined_texts.add(text)
+        if self._server_end.has_come:
+            text.cut_off_soon()
+        return TextStream(text, self._tasks.background)
 
     # --- stopping -------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from ..errors import PerdureError, ReadUnwritten, StreamNotFound
+from ..errors import PerdureError, ReadUnwritten, StreamDeletionPending, StreamNotFound, Unavailable
 from ..model.batches import ReadBatch
 from ..model.positions import SeqNum
 from ..model.records import CommandKind, SequencedRecord
@@ -22,6 +23,11 @@ from .tap import Tap
 
 if TYPE_CHECKING:
     from ..client import ReadSession, Stream
+
+logger: Final = logging.getLogger("perdure.resumable")
+
+_GONE: Final = (StreamNotFound, StreamDeletionPending, Unavailable)
+"""What reading a stream raises that was deleted meanwhile."""
 
 POLL_SECONDS: Final = (0.25, 0.5, 1.0, 2.0)
 """How long to wait for a stream that does not exist, the first time, the second, and so on."""
@@ -100,6 +106,11 @@ class FollowingBody:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
+
+    @property
+    def name(self) -> str:
+        """The name of the stream."""
+        return self._stream.name
 
     @property
     def is_endless(self) -> bool:
@@ -214,6 +225,12 @@ class FollowingBody:
             except TimeoutError:
                 if not timeout.expired():
                     raise
+            except _GONE as exc:
+                if not self.is_endless:
+                    raise  # what was to come is lost, and the client is to know
+                logger.info("a live replay ends: %s", exc)
+                self._ended = True
+                return None
             else:
                 if batch is None:
                     if isinstance(session, Tap) and not self._ended:
@@ -244,7 +261,7 @@ class FollowingBody:
                 await session.__aenter__()
             except ReadUnwritten:
                 break
-            except StreamNotFound:
+            except (StreamNotFound, StreamDeletionPending):
                 if not self._plan.waits_for_stream:
                     break
                 await asyncio.sleep(POLL_SECONDS[min(poll, len(POLL_SECONDS) - 1)])

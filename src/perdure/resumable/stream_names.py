@@ -20,7 +20,7 @@ class InvalidStreamName(Invalid, HTTPException):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        ValueError.__init__(self, message)
         self.status_code = BAD_REQUEST
         self.detail = message
         self.headers = None

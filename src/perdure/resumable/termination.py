@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -50,3 +51,48 @@ class TerminationSignals:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._tell)
         self._before[number](number, frame)
+
+
+class ServerEnd:
+    """What is done when the process is told to end, before its server waits for the bodies that it sends.
+
+    `drain` waits for what ends by itself, and then `let_go` ends the rest. Both are called once, in a task of this
+    object, if the signal comes inside `awaited`.
+    """
+
+    def __init__(self, drain: Callable[[], Awaitable[None]], let_go: Callable[[], Awaitable[None]]) -> None:
+        self._drain = drain
+        self._let_go = let_go
+        self._signals: TerminationSignals | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self.has_come: bool = False
+        """Whether everything has been drained: what begins now must not keep the server."""
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """While a server runs the application: listen, from the first `listen` on."""
+        self._signals = TerminationSignals(self._told)
+        try:
+            yield
+        finally:
+            self._signals.close()
+
+    def listen(self) -> None:
+        """There is a body that the server would wait for."""
+        if self._signals is not None:
+            self._signals.listen()
+
+    async def aclose(self) -> None:
+        """Do no more. Idempotent."""
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait((self._ending,))
+
+    def _told(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name="end of open bodies")
+
+    async def _end(self) -> None:
+        await self._drain()
+        self.has_come = True
+        await self._let_go()

@@ -11,8 +11,14 @@ from typing import Final, Protocol
 
 from ..client.waiting import Settled
 from .following import FollowingBody
+from .generation import GenerationInterrupted
 from .tee import Branch
 from .text_bodies import SkippingDecoder
+
+CUT_OFF_TEXT: Final = "the server is about to stop while this text goes on: ask for it again"
+
+CUT_OFF_GRACE_SECONDS: Final = 1.0
+"""What readers have to get the rest of a text that has just been stored to its end."""
 
 
 class Missing(Enum):
@@ -125,6 +131,18 @@ class StoredText:
         self._decoder: SkippingDecoder | None = decoder
         self._step: asyncio.Task[bytes | None] | None = None
         self._text = ""
+        self._cutting: asyncio.TimerHandle | None = None
+        self._cut_off = False
+
+    def cut_off_soon(self) -> None:
+        """The process is about to end: a text that is not over in a moment is cut off, by an error, never by an end."""
+        if self._cutting is None:
+            self._cutting = asyncio.get_running_loop().call_later(CUT_OFF_GRACE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self._cut_off = True
+        if self._step is not None:
+            self._step.cancel()
 
     def take(self) -> str | None:
         """The text of the records that were read last."""
@@ -132,13 +150,17 @@ class StoredText:
         return None if not text and self._decoder is None else text
 
     async def wait(self) -> None:
-        """Read the next records. Raises what reading raises."""
+        """Read the next records. Raises what reading raises, and `GenerationInterrupted` once it is cut off."""
         if self._decoder is None:
             return
+        if self._cut_off:
+            raise GenerationInterrupted(CUT_OFF_TEXT)
         # In a task of its own: a body ends with the wait that is cancelled, and who waits with a time-out comes again.
         step = self._step = self._step or asyncio.get_running_loop().create_task(self._next_bytes())
         await Settled(step)
         self._step = None
+        if self._cut_off and step.cancelled():
+            raise GenerationInterrupted(CUT_OFF_TEXT)
         body = None if step.cancelled() else step.result()
         if body is not None:
             self._text += self._decoder.feed(body)
@@ -151,6 +173,8 @@ class StoredText:
 
     async def aclose(self) -> None:
         """Close the read session."""
+        if self._cutting is not None:
+            self._cutting.cancel()
         step, self._step = self._step, None
         if step is not None:
             step.cancel()
