@@ -174,6 +174,7 @@ class SessionFold:
             self._run = None
         self._fold.feed(event, seq_num)
         if kind in ("RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"):
-            pause = pause_of(event)
-            # The messages hold what the end of the run did to them; to be told it once more changes nothing.
-            self._paused = pause and (pause, Opening(self._fold.messages(), self._data_end, seq_num))
+            pause, self._paused = pause_of(event), None
+            if pause is not None:
+                # The messages hold what the end of the run did to them; to be told it once more changes nothing.
+                self._paused = pause, Opening(self._fold.messages(), self._data_end, seq_num)

@@ -5,6 +5,10 @@
     {"do": "subscribe", …options}     the events of F.2; the options are the JavaScript ones
     {"do": "create", …options}        a chat client
     {"do": "history"}, {"do": "open", …}, {"do": "send", "body": …, …}, {"do": "stop"}     its methods
+    {"do": "connection", …options}    a connection to a chat of TanStack AI; without a `subscribeUrl`, one that answers
+    {"do": "follow", …}               its subscription
+    {"do": "post", "messages": …, …}, {"do": "ask", "messages": …, …}     its send, and its connect
+    {"do": "halt"}                    its stop
     {"do": "read", "count": n}        n events of what was opened last; {"do": "rest"}: all of them
     {"do": "messages"}                the same through messagesFromEvents
     {"do": "begin", "step": …}        another step in the background, reading one event unless it is said
@@ -13,7 +17,8 @@
     {"do": "until", "mark": name}     wait until the peer is so far
 
 URLs are paths; one that ends in `=` stands for a function that puts the cursor there, and headers of
-`{"count": name}` for a function that counts. `"signal": true` hands over the signal that `abort` sets.
+`{"count": name}` for a function that counts. `"signal": true` hands over the signal that `abort` sets. The end of a run
+that a connection makes by itself is logged as "over".
 """
 
 from __future__ import annotations
@@ -29,7 +34,16 @@ from typing import Any, Final, TypeAlias
 import httpx
 
 from perdure.errors import TransportError
-from perdure.resumable.client import HttpError, Subscription, create_chat_client, messages_from_events, subscribe
+from perdure.resumable.client import (
+    Connection,
+    HttpError,
+    RunContext,
+    Subscription,
+    create_chat_client,
+    create_connection,
+    messages_from_events,
+    subscribe,
+)
 from tests.patience import PATIENCE_SECONDS
 from tests.web.test_web_modules import find_node
 
@@ -71,6 +85,7 @@ class _PythonRun:
         self._opened = opened
         self._signal = asyncio.Event()
         self._client: Any = None
+        self._connection: Connection | None = None
         self._subscription: Subscription | None = None
         self._events: AsyncGenerator[Any, None] | None = None
         self._pending: asyncio.Task[None] | None = None
@@ -88,7 +103,8 @@ class _PythonRun:
 
     async def _run(self, step: Step) -> None:
         options = {key: value for key, value in step.items() if key != "do"}
-        await getattr(self, f"_{step['do']}")(**options)
+        name = "connection_" if step["do"] == "connection" else step["do"]
+        await getattr(self, f"_{name}")(**options)
 
     async def _subscribe(self, **options: Any) -> None:
         self._begin_events(subscribe(**self._translated(options)))
@@ -109,11 +125,33 @@ class _PythonRun:
         await self._client.stop()
         self._log.append("stopped")
 
+    async def _connection_(self, **options: Any) -> None:
+        connection = create_connection(**self._translated(options))
+        self._connection = await self._opened.enter_async_context(connection)
+
+    async def _follow(self, **options: Any) -> None:
+        assert self._connection is not None
+        self._begin_events(self._connection.subscribe(**self._translated(options)))
+
+    async def _post(self, messages: Any, data: Any = None, run: Any = None, **options: Any) -> None:
+        assert self._connection is not None
+        await self._connection.send(messages, data, run=_run_of(run), **self._translated(options))
+        self._log.append("sent")
+
+    async def _ask(self, messages: Any, **options: Any) -> None:
+        assert self._connection is not None
+        self._begin_events(self._connection.connect(messages, **self._translated(options)))
+
+    async def _halt(self) -> None:
+        assert self._connection is not None
+        await self._connection.stop()
+        self._log.append("stopped")
+
     async def _read(self, count: int = 1) -> None:
         assert self._events is not None
         for _ in range(count):
             try:
-                self._log.append(await anext(self._events))
+                self._log.append(_logged(await anext(self._events)))
             except StopAsyncIteration:
                 self._log.append("end")
                 return
@@ -121,7 +159,7 @@ class _PythonRun:
     async def _rest(self) -> None:
         assert self._events is not None
         async for event in self._events:
-            self._log.append(event)
+            self._log.append(_logged(event))
         self._log.append("end")
 
     async def _messages(self) -> None:
@@ -177,6 +215,15 @@ class _PythonRun:
 
     def _function_of(self, path: str) -> Callable[[int | None], str]:
         return lambda cursor: f"{self._url}{path}{'none' if cursor is None else cursor}"
+
+
+def _run_of(told: Mapping[str, Any] | None) -> RunContext | None:
+    names = {"clientTools": "tools"}
+    return None if told is None else RunContext(**{names.get(key) or _snake(key): value for key, value in told.items()})
+
+
+def _logged(event: Any) -> Any:
+    return "over" if str(event.get("runId")).startswith("s2-replay-") else event
 
 
 def _counting(name: str) -> Callable[[], dict[str, str]]:

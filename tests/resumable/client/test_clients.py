@@ -6,11 +6,12 @@ import pytest
 
 from tests.resumable.client.cases import Case
 from tests.resumable.client.chat_cases import CHAT, HISTORIES
+from tests.resumable.client.connection_cases import CONNECTIONS
 from tests.resumable.client.program import RUNNERS
 from tests.resumable.client.scripted_peer import ScriptedPeer
 from tests.resumable.client.subscription_cases import BODIES, SUBSCRIBE
 
-CASES = [*BODIES, *SUBSCRIBE, *HISTORIES, *CHAT]
+CASES = [*BODIES, *SUBSCRIBE, *HISTORIES, *CHAT, *CONNECTIONS]
 
 
 @pytest.mark.parametrize("language", RUNNERS)

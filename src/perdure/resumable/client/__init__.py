@@ -25,6 +25,7 @@ from ..anthropic_accumulator import (
 )
 from ..anthropic_history import History, Turn, TurnError
 from .chat import ChatClient, Subscription, create_chat_client
+from .connection import Connection, ExtraBody, RunContext, create_connection
 from .cursor import ReplayUrl
 from .events import subscribe
 from .requests import Headers, HeaderSource, HttpError, Url
@@ -36,12 +37,15 @@ __all__ = [
     "SILENCE_MS",
     "Accumulator",
     "ChatClient",
+    "Connection",
+    "ExtraBody",
     "HeaderSource",
     "Headers",
     "History",
     "HttpError",
     "IncompleteMessage",
     "ReplayUrl",
+    "RunContext",
     "Signal",
     "Subscription",
     "Turn",
@@ -50,6 +54,7 @@ __all__ = [
     "accumulate_message",
     "create_accumulator",
     "create_chat_client",
+    "create_connection",
     "messages_from_events",
     "replay_text",
     "subscribe",

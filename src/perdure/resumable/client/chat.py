@@ -13,7 +13,7 @@ from ..anthropic_history import History
 from ..json_body import JsonObject, SourceError, encode_body, parse_body
 from .cursor import Cursor, ReplayUrl
 from .events import Reconnecting, Replay
-from .requests import HeaderSource, Requests, Url, discard, has_body, new_http_client
+from .requests import HeaderSource, Requests, Url, discard, has_body, new_http_client, resolved
 from .snapshots import history_of
 from .waiting import RECONNECT_BACKOFF_MS, SILENCE_MS, Interrupted, Interruption, Signal
 
@@ -83,7 +83,7 @@ class ChatClient:
         Empty without a `history_url`, and after a 204. Raises `HttpError`, `TransportError`, and `ProtocolViolation`
         for an answer that is no JSON.
         """
-        text = "" if self._history_url is None else await self._requests.text("GET", _resolved(self._history_url))
+        text = "" if self._history_url is None else await self._requests.text("GET", resolved(self._history_url))
         if not text:
             return history_of(None)
         try:
@@ -125,7 +125,7 @@ class ChatClient:
             raise UsageError(f"what is sent is JSON: {exc}") from exc
 
         async def post(replay: Replay, interruption: Interruption) -> None:
-            request = await self._requests.prepare("POST", _resolved(self._send_url), json=json)
+            request = await self._requests.prepare("POST", resolved(self._send_url), json=json)
             async with interruption.bounded(None):
                 response = await self._requests.open(request)
                 if response.status_code != 202 and has_body(response):
@@ -142,7 +142,7 @@ class ChatClient:
         Raises `HttpError` and `TransportError`.
         """
         if self._stop_url is not None:
-            await self._requests.text("DELETE", _resolved(self._stop_url))
+            await self._requests.text("DELETE", resolved(self._stop_url))
 
     async def aclose(self) -> None:
         """Close the HTTP client, unless it was given. Close or leave subscriptions first."""
@@ -223,10 +223,6 @@ def create_chat_client(
         reconnecting=Reconnecting.of(reconnect_backoff_ms, silence_ms),
         http_client=http_client,
     )
-
-
-def _resolved(url: Url) -> str:
-    return url if isinstance(url, str) else url()
 
 
 def _is_terminal(event: JsonObject) -> bool:

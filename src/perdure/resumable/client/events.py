@@ -104,6 +104,8 @@ class Replay:
         self._frames = deque[SseEvent]()
         self._failure: TransportError | HttpError | None = None
         self._is_over = False
+        self.found_nothing: bool = False
+        """Whether the events have ended because the server had nothing more: a 204, or no body."""
 
     async def open(self) -> None:
         """Ask for the replay now; what goes wrong is for those who read the events, after the retries that are due.
@@ -123,7 +125,7 @@ class Replay:
                 self.take(response)
             else:
                 await discard(response)
-                self._is_over = True
+                self._is_over = self.found_nothing = True
 
     def raise_failure(self) -> None:
         """Raise what went wrong, if the replay was asked for and cannot be had."""

@@ -86,12 +86,12 @@ class Requests:
         await discard(response)
         raise HttpError(response.status_code, response.reason_phrase)
 
-    async def text(self, method: str, url: str) -> str:
+    async def text(self, method: str, url: str, *, json: bytes | None = None) -> str:
         """The whole body of an answer; raises as `open` does, also for a body that breaks or takes too long."""
         may_have_applied = method != "GET"
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                response = await self.open(await self.prepare(method, url))
+                response = await self.open(await self.prepare(method, url, json=json))
                 try:
                     with translated(may_have_applied=may_have_applied):
                         return (await response.aread()).decode(errors="replace")
@@ -100,6 +100,11 @@ class Requests:
         except TimeoutError:
             message = f"no whole answer within {_ANSWER_SECONDS:.0f} s"
             raise TransportError(message, may_have_applied=may_have_applied) from None
+
+
+def resolved(url: Url) -> str:
+    """The URL as it is now."""
+    return url if isinstance(url, str) else url()
 
 
 def _as_httpx(headers: Headers) -> Mapping[str, str] | list[tuple[str, str]]:
