@@ -293,9 +293,7 @@ class Unstorable:
     """Nothing that JSON knows."""
 
 
-@pytest.mark.parametrize(
-    "bad", [text("x" * 1_100_000), ["no", "object"], {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}]
-)
+@pytest.mark.parametrize("bad", [["no", "object"], {"no": "type"}, Unstorable(), {"type": "x", "y": Unstorable()}])
 async def test_a_chunk_that_cannot_be_stored_ends_the_generation_with_an_error(
     chat: Chat, adapter: str, basin: Basin, bad: object, error_body: str
 ) -> None:

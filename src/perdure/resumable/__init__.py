@@ -15,6 +15,7 @@ from .context import MakeStream as MakeStream
 from .context import ResumableStreamContext as ResumableStreamContext
 from .context import WaitUntil as WaitUntil
 from .context import create_resumable_stream_context as create_resumable_stream_context
+from .event_limit import EventTooLarge as EventTooLarge
 from .generation import GenerationInterrupted as GenerationInterrupted
 from .text_bodies import TextUnit as TextUnit
 from .text_stream import MISSING as MISSING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "EventTooLarge",
     "GenerationInterrupted",
     "MakeStream",
     "Missing",

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from ..errors import PerdureError
 from .chunks import SourceChunk
+from .event_limit import EventTooLarge
 
 View: TypeAlias = Callable[[int, bytes], bytes]
 """The bytes that one response sends for a record, from its sequence number and body; nothing if it is left out."""
@@ -67,9 +68,12 @@ DEFAULT_ERROR_TEXT = "An error occurred."
 
 
 def safe_error_text(on_error: OnError | None, failure: BaseException) -> str:
-    """What clients are told about `failure`: never its own text, unless `on_error` says so."""
+    """What clients are told about `failure`: never its own text, unless `on_error` says so.
+
+    An event that is too large is told of by name: it is the application's to mend, and nothing of it is secret.
+    """
     if on_error is None:
-        return DEFAULT_ERROR_TEXT
+        return failure.shown_text if isinstance(failure, EventTooLarge) else DEFAULT_ERROR_TEXT
     try:
         text = on_error(failure)
     except Exception:

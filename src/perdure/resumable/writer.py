@@ -26,6 +26,7 @@ from ..model.metering import RECORD_OVERHEAD_BYTES
 from ..model.records import AppendRecord
 from .claim import Claim
 from .delay_line import DelayLine
+from .event_limit import too_large
 from .settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -135,11 +136,11 @@ class GenerationWriter:
     def put(self, body: bytes) -> None:
         """Take the body of one record. Once the writer has failed, what is put goes nowhere.
 
-        Raises `Invalid` if no batch can hold it.
+        Raises `EventTooLarge` if no record can hold it.
         """
         size = RECORD_OVERHEAD_BYTES + len(body)
         if size > MAX_BATCH_BYTES:
-            AppendRecord(body)  # says why
+            raise too_large(body)
         self._take(body, size)
 
     def _take(self, record: bytes | AppendRecord, size: int) -> None:
