@@ -30,7 +30,8 @@ from perdure.store.metric_sums import sum_metrics
 from perdure.store.place import Place
 from perdure.store.service import StreamStore
 from perdure.store.sqlite import SqliteEngine
-from tests.store.making import PATIENCE_SECONDS, batch, eventually
+from tests.patience import PATIENCE_SECONDS
+from tests.store.making import batch, eventually
 
 AUTO = BasinConfig(create_stream_on_append=True)
 

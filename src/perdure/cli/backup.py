@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .option_types import directory
+from .progress import ProgressLine, size_text
 
 if TYPE_CHECKING:
     # The public name of what `add_subparsers` gives is missing from the standard library.
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from ..store.sqlite.copying import Progress
     from ..store.sqlite.manifest import Manifest
-
-_SHOW_SECONDS: Final = 0.2
-"""Between two updates of the progress line."""
 
 
 def add_backup(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,16 +59,20 @@ def _run_restore(options: argparse.Namespace) -> int:
 
 def _run(command: str, work: Callable[[Progress | None], Manifest]) -> int:
     """Do it, and print what came of it; gives the exit status."""
-    begun, line = time.monotonic(), _ProgressLine()
+    begun, line = time.monotonic(), ProgressLine(shown=sys.stderr.isatty())
+
+    def show(done: int, total: int) -> None:
+        line.show(f"{100 * done // max(total, 1):3} %  {size_text(done)} of {size_text(total)}")
+
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        manifest = work(line.show if sys.stderr.isatty() else None)
+        manifest = work(show)
     finally:
         line.clear()
         signal.signal(signal.SIGTERM, before)
     held = manifest.contents
     print(
-        f"{command} complete: {_size(manifest.total_bytes)} as of {manifest.created_at} (basins: {held.basins:,}, "
+        f"{command} complete: {size_text(manifest.total_bytes)} as of {manifest.created_at} (basins: {held.basins:,}, "
         f"streams: {held.streams:,}, batches: {held.blocks:,}), in {time.monotonic() - begun:.1f} s"
     )
     return 0
@@ -79,35 +81,3 @@ def _run(command: str, work: Callable[[Progress | None], Manifest]) -> int:
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM ends the command like Ctrl-C, so that what is half done is removed."""
     raise SystemExit(128 + number)
-
-
-class _ProgressLine:
-    """One line on the terminal that is written over and over."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-        self._shown = ""
-
-    def show(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _SHOW_SECONDS
-            self._write(f"{100 * done // max(total, 1):3} %  {_size(done)} of {_size(total)}")
-
-    def clear(self) -> None:
-        if self._shown:
-            self._write("")
-
-    def _write(self, text: str) -> None:
-        padding = " " * (len(self._shown) - len(text))
-        print(f"\r{text}{padding}", end="" if text else "\r", file=sys.stderr, flush=True)
-        self._shown = text
-
-
-def _size(size: int) -> str:
-    """In the unit that fits: `512.0 KiB`."""
-    amount, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while amount >= 1024 and len(units) > 1:
-        amount /= 1024
-        units.pop(0)
-    return f"{amount:.1f} {units[0]}"

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from .. import __version__
 from ..errors import PerdureError, UsageError
 from .backup import add_backup
+from .copy import add_copy
 from .option_types import BAD_USAGE, directory, port_number
 from .serve_options import add_serve
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_run_demo, needs=("fastapi", "granian", "httpx"), extra="demo")
     add_serve(commands)
     add_backup(commands)
+    add_copy(commands)
     return parser
 
 

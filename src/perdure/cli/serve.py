@@ -32,8 +32,9 @@ from ..server.log_lines import LogFormat, log_to_stderr
 from ..server.self_signed import self_signed
 from ..server.serving import TlsFiles, listen
 from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
-from ..server.worker_settings import PRIVATE_MEMORY, NamedLocation, WorkerSettings, absolute_data
-from ..store.opening import check_where, is_url, shown
+from ..server.worker_settings import NamedLocation, WorkerSettings
+from ..store.opening import absolute, check_where, is_url, shown
+from ..store.sqlite.directory import MEMORY
 from .option_types import BAD_USAGE
 from .serve_options import DEFAULT_DATA, ENGINE_VARIABLE, LIMITS
 
@@ -58,7 +59,7 @@ def run_serve(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
     workers: int = options.workers
     data, locations = kept_in(options)
-    if PRIVATE_MEMORY in (data, *[each.where for each in locations]) and workers > 1:
+    if MEMORY in (data, *[each.where for each in locations]) and workers > 1:
         raise UsageError(
             f"each worker would have a private store of its own; give a directory as --data, or leave out --workers "
             f"{workers}"
@@ -96,7 +97,7 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
 def kept_in(options: argparse.Namespace) -> tuple[str, tuple[NamedLocation, ...]]:
     """Where the data is: in one store, or in those of several locations. Raises `UsageError`."""
     if options.locations:
-        found = tuple(NamedLocation(name, absolute_data(where)) for name, where in options.locations)
+        found = tuple(NamedLocation(name, absolute(where)) for name, where in options.locations)
         for what, values in (("name", {each.name for each in found}), ("store", {each.where for each in found})):
             if len(values) < len(found):
                 raise UsageError(f"each --location needs a {what} of its own")
@@ -104,7 +105,7 @@ def kept_in(options: argparse.Namespace) -> tuple[str, tuple[NamedLocation, ...]
             check_where(each.where)
         return "", found
     engine = options.engine or ("" if options.data else os.environ.get(ENGINE_VARIABLE, ""))
-    data = absolute_data(engine or options.data or DEFAULT_DATA)
+    data = absolute(engine or options.data or DEFAULT_DATA)
     check_where(data)
     return data, ()
 
@@ -283,7 +284,7 @@ def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker
 
 
 def _shown_store(where: str) -> str:
-    return "in memory, gone when the server ends" if where == PRIVATE_MEMORY else shown(where)
+    return "in memory, gone when the server ends" if where == MEMORY else shown(where)
 
 
 def _token_example(file: str | None) -> str:

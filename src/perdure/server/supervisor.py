@@ -29,8 +29,9 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import PerdureError
+from ..store.sqlite.directory import MEMORY
 from .scoreboard import Scorekeeper
-from .worker_settings import PRIVATE_MEMORY, Failed, WorkerSettings, decode_report, encode_line
+from .worker_settings import Failed, WorkerSettings, decode_report, encode_line
 
 logger: Final = logging.getLogger("perdure.server.supervisor")
 
@@ -114,7 +115,7 @@ class Supervisor:
         self._started = 0
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
-        self._private = settings.data == PRIVATE_MEMORY
+        self._private = settings.data == MEMORY
 
     async def run(self, on_ready: Callable[[], None]) -> int:
         """Serve until a signal; gives the exit status. `on_ready` is called when all workers serve.

@@ -6,20 +6,16 @@ The input stays open for as long as the supervisor lives: its end tells a worker
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from ..store.opening import is_url, shown
+from ..store.opening import shown
 from .context import ServerSettings
 from .declared import DeclaredBasin
 from .log_lines import LogFormat
 from .scoreboard import Place
-
-PRIVATE_MEMORY: Final = ":memory:"
-"""As a data directory: a store that only the process has which opened it."""
 
 
 class NamedLocation(Struct, frozen=True):
@@ -87,8 +83,3 @@ def decode_settings(line: bytes) -> WorkerSettings:
 def decode_report(line: bytes) -> Report:
     """The report in a line. Raises `msgspec.DecodeError`."""
     return _REPORT.decode(line)
-
-
-def absolute_data(data: str) -> str:
-    """The data directory whatever the current directory is; the private store, or a URL, stays what it is."""
-    return data if data == PRIVATE_MEMORY or is_url(data) else str(Path(data).absolute())

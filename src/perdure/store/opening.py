@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import UsageError
 from .engine import Engine
 from .observer import NOBODY, StoreObserver
+from .sqlite.directory import MEMORY, check_is_store
 
 POSTGRES_SCHEMES: Final = ("postgres", "postgresql")
 
@@ -26,6 +28,11 @@ def is_postgres(where: str) -> bool:
     return is_url(where) and where.partition("://")[0].lower() in POSTGRES_SCHEMES
 
 
+def absolute(where: str) -> str:
+    """`where` whatever the current directory is; a private store, or a URL, stays what it is."""
+    return where if where == MEMORY or is_url(where) else str(Path(where).absolute())
+
+
 def check_where(where: str) -> None:
     """Raises `UsageError` for what names no engine."""
     if is_postgres(where):
@@ -38,15 +45,22 @@ def check_where(where: str) -> None:
         raise UsageError('give a directory, or ":memory:"')
 
 
-async def open_engine(where: str, observer: StoreObserver = NOBODY) -> Engine:
+async def open_engine(where: str, observer: StoreObserver = NOBODY, *, maintain: bool = True) -> Engine:
     """The engine that keeps the store at `where`: a directory, or ":memory:". Raises `UsageError` for anything else.
 
-    `observer` is told of commits and followers.
+    `observer` is told of commits and followers. `maintain=False` leaves the removal of what expired to others.
     """
     check_where(where)
     from .sqlite import SqliteEngine
 
-    return await SqliteEngine.open(where, observer=observer)
+    return await SqliteEngine.open(where, maintain=maintain, observer=observer)
+
+
+def check_exists(where: str) -> None:
+    """Raises `UsageError` for a directory that holds no store, and would be made into one by opening it."""
+    check_where(where)
+    if not is_url(where):
+        check_is_store(where)
 
 
 def shown(where: str) -> str:

@@ -70,6 +70,26 @@ class Block(Struct, frozen=True, gc=False):
         return StreamPosition(self.end_seq, self.last_timestamp)
 
 
+class CopiedBatch(AppendInput, frozen=True):
+    """A block of another engine's stream, to be stored as it is; `match_seq_num` must be the tail that it comes after.
+
+    `state` is what the stream is with it: its tail is the block's end. The block may begin beyond the tail, as where
+    the original lost records to retention. Build it with `CopiedBatch.of_block`.
+    """
+
+    block: Block | None = None
+    state: StreamState | None = None
+
+    @classmethod
+    def of_block(cls, block: Block, *, after: int, state: StreamState) -> CopiedBatch:
+        """Raises `ValueError` unless positions follow each other."""
+        if not after <= block.start_seq < block.end_seq == state.tail:
+            raise ValueError(
+                f"a block from {block.start_seq} to {block.end_seq} does not lead from {after} to {state.tail}"
+            )
+        return cls((), after, None, block.metered_bytes, block, state)
+
+
 def sequence(
     state: StreamState,
     config: ResolvedStreamConfig,
@@ -83,13 +103,15 @@ def sequence(
     Raises `FencingTokenMismatch`, `SeqNumMismatch` or `Invalid` (a required timestamp is missing, a
     sequence number is beyond what the cipher allows, the encoded batch does not fit a frame), checked
     in this order. Commands in the batch take effect after it: the batch itself is checked against
-    the state before it.
+    the state before it. A `CopiedBatch` is numbered and stamped already.
     """
     if batch.fencing_token is not None and batch.fencing_token != state.fencing_token:
         raise FencingTokenMismatch(state.fencing_token)
     if batch.match_seq_num is not None and batch.match_seq_num != state.tail:
         raise SeqNumMismatch(state.tail)
     records = batch.records
+    if not records:
+        return _copied(batch)
     start, end = state.tail, state.tail + len(records)
     if cipher is Cipher.AES_256_GCM and end - 1 > MAX_AES_GCM_SEQ_NUM:
         _check_cipher_range(start, records)
@@ -111,6 +133,15 @@ def sequence(
     tail = StreamPosition(end, last)
     ack = AppendAck(StreamPosition(start, timestamps[0]), tail, tail)
     return _after_commands(state, start, records, end, last), block, ack
+
+
+def _copied(batch: AppendInput) -> tuple[StreamState, Block, AppendAck]:
+    assert isinstance(batch, CopiedBatch), "any other batch has records"
+    assert batch.block is not None
+    assert batch.state is not None
+    block = batch.block
+    start = StreamPosition(block.start_seq, block.last_timestamp)
+    return batch.state, block, AppendAck(start, block.tail, block.tail)
 
 
 def _timestamps(

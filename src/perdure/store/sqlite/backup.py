@@ -41,7 +41,7 @@ from .copying import (
     sync_directory,
     write_file,
 )
-from .directory import MEMORY, MOUNT_TABLE, DataDirectory
+from .directory import MOUNT_TABLE, DataDirectory, check_is_store
 from .failures import translate, translate_os
 from .locks import FileLock
 from .manifest import (
@@ -134,12 +134,7 @@ def create_backup(
 
 
 def _source(data: str | os.PathLike[str], mount_table: Path) -> DataDirectory:
-    path = Path(data).expanduser().absolute()
-    if os.fspath(data) == MEMORY:
-        raise UsageError("a store in memory cannot be backed up, since only its own process reaches it")
-    if not (path / "streams.db").is_file():
-        raise UsageError(f"{path} is not the data directory of a store; give the directory that the server uses")
-    return DataDirectory.prepare(path, mount_table=mount_table)
+    return DataDirectory.prepare(check_is_store(data), mount_table=mount_table)
 
 
 def _target(target: str | os.PathLike[str], source: DataDirectory) -> Path:

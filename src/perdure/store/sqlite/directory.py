@@ -43,6 +43,19 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 """WAL needs memory that all processes share, and locks that hold; these promise neither."""
 
 
+_DATABASE: Final = "streams.db"
+
+
+def check_is_store(data: str | os.PathLike[str]) -> Path:
+    """The path of a directory that holds a store already. Raises `UsageError` for any other."""
+    path = Path(data).expanduser().absolute()
+    if os.fspath(data) == MEMORY:
+        raise UsageError("a store in memory can be copied by nobody, since only its own process reaches it")
+    if not (path / _DATABASE).is_file():
+        raise UsageError(f"{path} is not the data directory of a store; give the directory that the server uses")
+    return path
+
+
 class DataDirectory:
     """A directory that is ready to be used; `remove` deletes it if it was private."""
 
@@ -88,7 +101,7 @@ class DataDirectory:
 
     @property
     def database(self) -> Path:
-        return self.path / "streams.db"
+        return self.path / _DATABASE
 
     @property
     def log(self) -> Path:
