@@ -30,21 +30,24 @@ help:
 
 # --- what people run ---------------------------------------------------------------------------------------------
 
-.PHONY: demo test check soak bench
+.PHONY: demo test check soak bench cluster
 
 demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
-test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres ## Set up, and run the tests
+test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
 
-soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres ## The tests that take minutes
+soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
-bench: $(VENV)/.installed redis postgres ## Measure, and print one table
+bench: $(VENV)/.installed redis postgres cluster-programs ## Measure, and print one table
 	@$(BIN)/python -m bench $(ARGS)
+
+cluster: $(VENV)/.installed postgres cluster-programs ## Three PostgreSQL nodes, three servers and a proxy, to try out
+	@$(BIN)/python -m tools.cluster $(ARGS)
 
 # --- parts of `make check` ---------------------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ sync: $(VENV)/.installed ## Write the blocking classes from the asynchronous one
 
 # --- set-up ------------------------------------------------------------------------------------------------------
 
-.PHONY: venv chromium redis postgres
+.PHONY: venv chromium redis postgres cluster-programs
 
 venv: $(VENV)/.installed ## Create .venv with everything in it, the package installed editable
 
@@ -195,6 +198,14 @@ postgres:
 	    echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/perdure.conf; \
 	    export RUNLEVEL=1; $(APT_INSTALL) postgresql; } >/dev/null; \
 	  else echo "The tests need PostgreSQL: sudo apt-get install postgresql"; exit 1; fi; }
+
+# What the cluster of `deploy/` needs beside PostgreSQL and what .venv has.
+cluster-programs:
+	@export PATH="$$PATH:/usr/sbin"; { command -v etcd && command -v haproxy; } >/dev/null || { \
+	  if $(IS_DEBIAN_ROOT); then \
+	    echo "==> Installing etcd-server and haproxy"; \
+	    export RUNLEVEL=1; $(APT_INSTALL) etcd-server haproxy; } >/dev/null; \
+	  else echo "The cluster needs etcd and HAProxy: sudo apt-get install etcd-server haproxy"; exit 1; fi; }
 
 .PHONY: clean distclean
 

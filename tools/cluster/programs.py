@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -60,8 +61,10 @@ def give_to_account(path: Path) -> None:
         shutil.chown(path, account, pwd.getpwnam(account).pw_gid)
 
 
-def as_account(command: Sequence[str], *, dies_by: str | None = None) -> list[str]:
+def as_account(command: Sequence[str], *, dies_by: str | None = None, reads_all: bool = False) -> list[str]:
     """The command as run by `server_account`.
+
+    With `reads_all` it may read every file as we can, so that root's Python in root's home runs under the account.
 
     With `dies_by`, a signal's name, the kernel sends it to the process when the thread that started it ends, so that
     a server never outlives a test run that was killed. Start such a process from a thread that lasts.
@@ -71,9 +74,17 @@ def as_account(command: Sequence[str], *, dies_by: str | None = None) -> list[st
     if account is not None:
         group = str(pwd.getpwnam(account).pw_gid)
         options += ["--reuid", account, "--regid", group, "--clear-groups"]
+        if reads_all and not all(map(_is_open, (sys.prefix, sys.base_prefix, __file__))):
+            options += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
     if not options or shutil.which("setpriv") is None:  # not Linux: nothing but root needs it
         return list(command)
     return ["setpriv", *options, "--", *command]
+
+
+def _is_open(path: str) -> bool:
+    """Whether everybody may read what is in a place."""
+    places = [Path(path).resolve(), *Path(path).resolve().parents]
+    return all(place.stat().st_mode & 0o001 for place in places if place.is_dir())
 
 
 def account_environment(**more: str) -> dict[str, str]:
