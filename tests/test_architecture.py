@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "client": BELOW_CLIENT,
     "sync": ABOVE_CLIENT,
     "patterns": ABOVE_CLIENT,
-    "resumable": ABOVE_CLIENT | {"patterns"},
+    "resumable": ABOVE_CLIENT | {"patterns", "sync"},
     "web": FLOOR,
     "perdure": ABOVE_CLIENT | {"patterns", "sync"},
     "demo": {"perdure", "resumable", "web"},

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.browser import open_chromium
-from tests.doc_pages import PAGES, application, block, free_port, run_javascript, run_python, started, when_up
+from tests.doc_pages import PAGES, WEB, application, block, free_port, run_javascript, run_python, started, when_up
 from tests.resumable.anthropic_scripts import text_turn
 from tests.resumable.messages_api import MessagesApi, messages_api
 from tests.resumable.responses_scripts import text_response
@@ -174,8 +174,9 @@ async def test_generic_streams(tmp_path: Path) -> None:
 FRAMEWORKS: Final = {
     "starlette": (block("frameworks", "from starlette.requests"), "asgi"),
     "litestar": (block("frameworks", "from litestar"), "asgi"),
-    "django": (block("frameworks", "import django"), "asgi"),
+    "django": (block("frameworks", "get_asgi_application"), "asgi"),
     "flask": (block("frameworks", "from flask"), "wsgi"),
+    "django-wsgi": (block("frameworks", "get_wsgi_application"), "wsgi"),
 }
 
 
@@ -188,6 +189,17 @@ async def test_frameworks(name: str, tmp_path: Path) -> None:
         assert answer.headers["content-type"] == "text/event-stream"
         assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
         assert (await http.get("/api/chat/c1/stream")).status_code == 204
+        if '"/perdure' in code:
+            module = await http.get("/perdure/anthropic.js")
+            assert module.headers["content-type"].split(";")[0] == "text/javascript"
+            assert module.text == (WEB / "anthropic.js").read_text()
+
+
+async def test_django_collects_the_browser_modules(tmp_path: Path) -> None:
+    collect = "\nfrom django.core.management import call_command\ncall_command('collectstatic', verbosity=0)"
+    await run_python(block("frameworks", "get_wsgi_application") + collect, tmp_path)
+    for module in WEB.glob("*.js"):
+        assert (tmp_path / "static" / "perdure" / module.name).read_text() == module.read_text()
 
 
 # --- operating-chats ------------------------------------------------------------------------------------------------

@@ -178,6 +178,9 @@ def json_snapshot(content: bytes) -> ChatResponse:
     return ChatResponse(200, headers={"content-type": "application/json", **NO_STORE}, content=content)
 
 
-def replay_options(request: Request) -> replay.ReplayOptions:
-    """What the query of a request to a replay route says: `from=` and `live=`."""
-    return replay.options_of(request.query_params)
+def replay_options(request: Request | Mapping[str, str]) -> replay.ReplayOptions:
+    """What the query of a request to a replay route says: `from=` and `live=`.
+
+    `request` is Starlette's, or the query itself where another framework has it, as Flask in `request.args`.
+    """
+    return replay.options_of(request.query_params if isinstance(request, Request) else request)

@@ -198,6 +198,7 @@ class BackgroundLoop:
     def __init__(self) -> None:
         """Start the thread. It is a daemon: a program that forgets to close may end all the same."""
         self._pid = os.getpid()
+        self._left = False
         self._core = _Core()
         self._thread = threading.Thread(target=self._core.run, name="perdure-sync", daemon=True)
         self._thread.start()
@@ -270,6 +271,10 @@ class BackgroundLoop:
         if failure is not None:
             raise failure
 
+    def leave_to_exit(self) -> None:
+        """The process ends, and this with it: what is owned is not closed, and nobody is to be warned of that."""
+        self._left = True
+
     @property
     def is_over(self) -> bool:
         """Whether nothing runs in the loop any more, so that any thread may look at what it left."""
@@ -283,7 +288,7 @@ class BackgroundLoop:
 
     def __del__(self) -> None:
         core: _Core | None = getattr(self, "_core", None)
-        if core is None or core.ended.is_set() or os.getpid() != self._pid:
+        if core is None or core.ended.is_set() or self._left or os.getpid() != self._pid:
             return
         warnings.warn(
             "a blocking client was not closed: use it in a `with` block, or call its `close`",
