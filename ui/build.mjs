@@ -13,10 +13,12 @@ const assets = join(out, "assets");
 
 const { metafile } = await build({
   absWorkingDir: here,
-  entryPoints: { app: "src/main.tsx" },
+  entryPoints: { app: "src/main.tsx", tanstack: "src/tanstack/main.tsx" },
   outdir: assets,
   bundle: true,
   format: "esm",
+  splitting: true, // what both pages need is one file
+  chunkNames: "shared-[hash]",
   target: ["chrome123", "firefox120", "safari17.5"], // light-dark(),
   minify: true,
   charset: "utf8",
@@ -35,12 +37,12 @@ const { metafile } = await build({
 });
 
 await cp(join(here, "public"), assets, { recursive: true });
-await writeFile(join(out, "index.html"), await pageWithHashes());
+for (const page of ["index.html", "tanstack.html"]) await writeFile(join(out, page), await pageWithHashes(page));
 await writeFile(join(out, "LICENSES.txt"), await licences());
 
 /** Each asset is named with a hash of its bytes, so that a new page never meets an old asset in a cache. */
-async function pageWithHashes() {
-  const page = await readFile(join(here, "index.html"), "utf8");
+async function pageWithHashes(name) {
+  const page = await readFile(join(here, name), "utf8");
   const names = [...page.matchAll(/"\/assets\/([^"]+)"/g)].map((match) => match[1]);
   const hashes = await Promise.all(names.map(async (name) => [name, await shortHash(join(assets, name))]));
   return hashes.reduce((text, [name, hash]) => text.replace(`/assets/${name}"`, `/assets/${name}?${hash}"`), page);

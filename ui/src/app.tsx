@@ -1,23 +1,31 @@
-import { useEffect, useState } from "react";
+import { type ComponentType, useEffect, useState } from "react";
 import { newChatId, useChatId } from "./chat-id";
 import { ChatList } from "./chat-list";
 import { useChats } from "./chats";
-import { Conversation } from "./conversation";
+import type { ConversationProps } from "./conversation-frame";
 import { Menu, Plus } from "./icons";
 import { useInfo } from "./info";
 import { PageList } from "./page-list";
-import { type ChatSummary, isOurs } from "./server";
+import { type ChatKind, type ChatSummary, isOf } from "./server";
 
-export function App() {
+interface AppProps {
+  kind: ChatKind;
+  /** What the window is called while nothing has been said. */
+  name: string;
+  Conversation: ComponentType<ConversationProps>;
+}
+
+/** A page of chats of one kind. */
+export function App({ kind, name, Conversation }: AppProps) {
   const [chatId, openChat] = useChatId();
   const [menuIsOpen, setMenuIsOpen] = useState(false);
   const chats = useChats();
   const info = useInfo();
-  const title = chats.list.find((chat) => isOurs(chat) && chat.id === chatId)?.title || "New chat";
+  const title = chats.list.find((chat) => isOf(kind, chat) && chat.id === chatId)?.title || "New chat";
 
   useEffect(() => {
-    document.title = title === "New chat" ? "Perdure" : `${title} · Perdure`;
-  }, [title]);
+    document.title = title === "New chat" ? name : `${title} · Perdure`;
+  }, [title, name]);
 
   const goTo = (next: string) => {
     setMenuIsOpen(false);
@@ -26,7 +34,7 @@ export function App() {
 
   const remove = async (removed: ChatSummary) => {
     await chats.remove(removed).catch(() => {});
-    if (isOurs(removed) && removed.id === chatId) goTo(newChatId());
+    if (isOf(kind, removed) && removed.id === chatId) goTo(newChatId());
   };
 
   return (
@@ -35,11 +43,11 @@ export function App() {
         <a className="wordmark" href="/demos">
           <img src="/assets/favicon.svg" alt="" width="26" height="26" /> Perdure
         </a>
-        <PageList />
+        <PageList current={kind} />
         <button className="new-chat" data-testid="new-chat" onClick={() => goTo(newChatId())}>
           <Plus /> New chat
         </button>
-        <ChatList chats={chats.list} current={chatId} onOpen={goTo} onRemove={remove} />
+        <ChatList kind={kind} chats={chats.list} current={chatId} onOpen={goTo} onRemove={remove} />
         <footer>
           {info && `perdure ${info.version}`}
         </footer>

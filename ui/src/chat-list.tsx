@@ -1,16 +1,19 @@
 import { useState } from "react";
 import { urlOfChat } from "./chat-id";
 import { Cross } from "./icons";
-import { type ChatSummary, isOurs } from "./server";
+import { pageOf } from "./pages";
+import { type ChatKind, type ChatSummary, isOf } from "./server";
 
 interface ChatListProps {
+  /** The kind of the page that shows the list. */
+  kind: ChatKind;
   chats: ChatSummary[];
   current: string;
   onOpen: (chatId: string) => void;
   onRemove: (chat: ChatSummary) => void;
 }
 
-export function ChatList({ chats, current, onOpen, onRemove }: ChatListProps) {
+export function ChatList({ kind, chats, current, onOpen, onRemove }: ChatListProps) {
   if (chats.length === 0) return <p className="chat-list-empty">Chats appear here once you have sent something.</p>;
   return (
     <ul className="chat-list">
@@ -18,7 +21,8 @@ export function ChatList({ chats, current, onOpen, onRemove }: ChatListProps) {
         <ChatListItem
           key={`${chat.kind} ${chat.id}`}
           chat={chat}
-          isCurrent={isOurs(chat) && chat.id === current}
+          isOurs={isOf(kind, chat)}
+          isCurrent={isOf(kind, chat) && chat.id === current}
           onOpen={() => onOpen(chat.id)}
           onRemove={() => onRemove(chat)}
         />
@@ -29,29 +33,30 @@ export function ChatList({ chats, current, onOpen, onRemove }: ChatListProps) {
 
 interface ChatListItemProps {
   chat: ChatSummary;
+  isOurs: boolean;
   isCurrent: boolean;
   onOpen: () => void;
   onRemove: () => void;
 }
 
-function ChatListItem({ chat, isCurrent, onOpen, onRemove }: ChatListItemProps) {
+function ChatListItem({ chat, isOurs, isCurrent, onOpen, onRemove }: ChatListItemProps) {
   const [asking, setAsking] = useState(false);
   const title = chat.title || "Untitled";
   const when = chat.active ? "answering…" : timeAgo(chat.updatedAt);
   return (
     <li className="chat-list-item" data-testid="chat-list-item" data-chat-id={chat.id} data-active={chat.active}>
       <a
-        href={isOurs(chat) ? urlOfChat(chat.id) : `/anthropic${urlOfChat(chat.id)}`}
+        href={`${pageOf(chat.kind).path}${urlOfChat(chat.id)}`}
         aria-current={isCurrent ? "page" : undefined}
         onClick={(event) => {
-          if (!isOurs(chat)) return; // another page
+          if (!isOurs) return; // another page
           if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window, as with any link
           event.preventDefault();
           onOpen();
         }}
       >
         <span className="chat-title">{title}</span>
-        <span className="chat-when">{isOurs(chat) ? when : `Anthropic · ${when}`}</span>
+        <span className="chat-when">{isOurs ? when : `${pageOf(chat.kind).name} · ${when}`}</span>
       </a>
       {asking ? (
         <button className="confirm" autoFocus onClick={onRemove} onBlur={() => setAsking(false)}>

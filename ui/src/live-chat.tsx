@@ -5,12 +5,16 @@ import { Composer } from "./composer";
 import type { Connection } from "./connection";
 import { useDraft } from "./draft";
 import { EmptyChat } from "./empty-chat";
-import { Failure, describeFailure, isConflict } from "./failure";
+import { Failure } from "./failure";
+import { describeFailure, isConflict } from "./describe-failure";
 import { Message } from "./message";
 import { refusedText, textOf } from "./message-text";
+import { SecondTab } from "./second-tab";
 import { ScrollToEnd } from "./scroll-to-end";
 import { type ServerInfo, stopTurn } from "./server";
 import { useWatchedChat } from "./watched-chat";
+
+const OPENERS = ["Tell me a long story about a lighthouse", "Explain how a log keeps its promises", "Show me some code, a list and a table"];
 
 interface LiveChatProps {
   chatId: string;
@@ -94,7 +98,26 @@ export function LiveChat({ chatId, history, info, connection, onStatus, onChange
     <>
       <ScrollToEnd busy={busy} turns={messages.filter((message) => message.role === "user").length}>
         {messages.length === 0 ? (
-          <EmptyChat chatId={chatId} info={info} onTry={send} />
+          <EmptyChat
+            heading={
+              <>
+                Send something,
+                <br /> <em>then try to lose it.</em>
+              </>
+            }
+            steps={[
+              "Reload the page in mid-answer.",
+              <>
+                Open this chat in <SecondTab chatId={chatId} />, and stop the answer from there.
+              </>,
+              <>
+                Kill the server with <kbd>Ctrl</kbd> <kbd>C</kbd> and start it again.
+              </>,
+            ]}
+            openers={OPENERS}
+            model={info?.model}
+            onTry={send}
+          />
         ) : (
           <ol className="thread" aria-label="Messages" aria-live="polite" aria-relevant="additions" aria-busy={busy}>
             {messages.map((message) => (

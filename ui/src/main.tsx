@@ -2,6 +2,7 @@ import "./no-eval";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";
+import { Conversation } from "./conversation";
 import "./style/fonts.css";
 import "./style/base.css";
 import "./style/layout.css";
@@ -11,6 +12,6 @@ import "./style/composer.css";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
-    <App />
+    <App kind="aisdk" name="Perdure" Conversation={Conversation} />
   </StrictMode>,
 );

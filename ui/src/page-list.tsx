@@ -1,16 +1,11 @@
-const PAGES = [
-  { path: "/", name: "AI SDK" },
-  { path: "/anthropic", name: "Anthropic" },
-  { path: "/agent", name: "Agent" },
-];
+import { PAGES, type PageKind } from "./pages";
 
-/** The pages of the demo; this is the first one. The others are plain files of the server. */
-export function PageList() {
+export function PageList({ current }: { current: PageKind }) {
   return (
     <ul className="pages" aria-label="Demos">
-      {PAGES.map(({ path, name }) => (
+      {PAGES.map(({ kind, path, name }) => (
         <li key={path}>
-          <a href={path} aria-current={path === "/" ? "page" : undefined}>
+          <a href={path} aria-current={kind === current ? "page" : undefined}>
             {name}
           </a>
         </li>

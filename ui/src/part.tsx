@@ -1,7 +1,7 @@
 // What an answer holds besides its text.
 
 import { type DynamicToolUIPart, getToolName, isToolUIPart, type ToolUIPart, type UIMessage } from "ai";
-import { Markdown } from "./markdown";
+import { Reasoning, Value } from "./aside";
 import { webLink } from "./web-link";
 
 type AnyPart = UIMessage["parts"][number];
@@ -20,16 +20,6 @@ export function Part({ part }: { part: AnyPart }) {
     default:
       return null; // step marks, and data parts of which this page knows nothing
   }
-}
-
-function Reasoning({ text, isDone }: { text: string; isDone: boolean }) {
-  if (!text) return null;
-  return (
-    <details className="aside" open={!isDone}>
-      <summary>{isDone ? "How it got there" : "Thinking…"}</summary>
-      <Markdown text={text} />
-    </details>
-  );
 }
 
 const TOOL_STATES: Record<ToolUIPart["state"], string> = {
@@ -52,15 +42,6 @@ function ToolCall({ part }: { part: ToolUIPart | DynamicToolUIPart }) {
       {part.state === "output-available" && <Value label="Output" value={part.output} />}
       {part.state === "output-error" && <Value label="Error" value={part.errorText} />}
     </details>
-  );
-}
-
-function Value({ label, value }: { label: string; value: unknown }) {
-  return (
-    <figure>
-      <figcaption>{label}</figcaption>
-      <pre>{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>
-    </figure>
   );
 }
 

@@ -4,23 +4,33 @@ import type { UIMessage } from "ai";
 
 export const CHAT_API = "/api/chat";
 
+export interface ModelInfo {
+  name: string;
+  kind: "stand-in" | "provider";
+  note: string;
+}
+
 export interface ServerInfo {
   version: string;
-  model: { name: string; kind: "stand-in" | "provider"; note: string };
+  /** Who answers on the AI SDK page. */
+  model: ModelInfo;
+  /** Who answers on the others. */
+  messagesModel: ModelInfo;
 }
+
+export type ChatKind = "aisdk" | "anthropic" | "tanstack";
 
 export interface ChatSummary {
   id: string;
   /** The page that the chat belongs to. */
-  kind: "aisdk" | "anthropic";
+  kind: ChatKind;
   title: string;
   updatedAt: number;
   active: boolean;
 }
 
-/** Whether a chat belongs to this page. */
-export function isOurs(chat: ChatSummary): boolean {
-  return chat.kind === "aisdk";
+export function isOf(kind: ChatKind, chat: ChatSummary): boolean {
+  return chat.kind === kind;
 }
 
 export function historyUrl(chatId: string): string {

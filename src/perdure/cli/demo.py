@@ -106,6 +106,7 @@ def _banner(url: str, location: str, model: ModelInfo, messages_model: ModelInfo
         f"  chats kept in   {location}\n"
         f"  AI SDK          {url}  answered by {model.name}. {model.note}\n"
         f"  Anthropic       {url}anthropic  answered by {messages_model.name}. {messages_model.note}\n"
+        f"  TanStack        {url}tanstack  the same, with tools, one of which asks before it acts\n"
         f"  Agent           {url}agent  the same, with two tools\n"
         "\n"
         "  Send something, reload in mid-answer, open a second tab, stop this server and start it again.\n"

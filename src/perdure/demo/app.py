@@ -14,17 +14,18 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from perdure import S2, __version__
-from perdure.resumable import aisdk, anthropic
+from perdure.resumable import aisdk, anthropic, tanstack_ai
 
 from .agent import AgentRuns
 from .agent_routes import agent_routes
 from .anthropic_routes import anthropic_routes
-from .chats import AiSdkChats, AnthropicChats, ChatKind, ChatList
+from .chats import AiSdkChats, AnthropicChats, ChatKind, ChatList, TanstackChats
 from .claude import failure_text
 from .messages_model import MessagesModel
 from .models import Model, ModelInfo, Turn
-from .names import StreamName, anthropic_stream_of, stream_of
+from .names import StreamName, anthropic_stream_of, stream_of, tanstack_stream_of
 from .plain_pages import add_pages
+from .tanstack_routes import tanstack_routes
 
 BASIN: Final = "perdure-demo"
 STATIC: Final = Path(__file__).with_name("static")
@@ -64,7 +65,7 @@ def _chunks(model: Model, conversation: Sequence[Message]) -> AsyncIterator[Mapp
 class DemoApp(FastAPI):
     """The application, with what its server needs to end it."""
 
-    chats: tuple[aisdk.AiSdkChat, anthropic.AnthropicChat]
+    chats: tuple[aisdk.AiSdkChat, anthropic.AnthropicChat, tanstack_ai.TanstackChat]
     runs: AgentRuns
 
     async def end(self) -> None:
@@ -86,12 +87,15 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
     claude = anthropic.create_resumable_chat(
         s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms, on_error=failure_text
     )
+    tanstack = tanstack_ai.create_resumable_chat(
+        s2=s2, basin=BASIN, mode="session", session_lease_ms=session_lease_ms, on_error=failure_text
+    )
     runs = AgentRuns(s2, BASIN, messages_model)
-    listed = ChatList(s2, BASIN, (AiSdkChats(chat), AnthropicChats(claude)))
+    listed = ChatList(s2, BASIN, (AiSdkChats(chat), AnthropicChats(claude), TanstackChats(tanstack)))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with s2, chat, claude:
+        async with s2, chat, claude, tanstack:
             await runs.take_up_unfinished()
             try:
                 yield
@@ -99,7 +103,7 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
                 await runs.aclose()
 
     app = DemoApp(title="Perdure demo", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.chats = chat, claude
+    app.chats = chat, claude, tanstack
     app.runs = runs
 
     @app.post("/api/chat")
@@ -136,10 +140,13 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
 
     @app.delete("/api/chats/{chat_id}")
     async def delete(chat_id: str, kind: ChatKind = "aisdk") -> Response:
-        if kind == "anthropic":
-            await claude.delete(anthropic_stream_of(chat_id))
-        else:
-            await chat.delete(stream_of(chat_id))
+        match kind:
+            case "aisdk":
+                await chat.delete(stream_of(chat_id))
+            case "anthropic":
+                await claude.delete(anthropic_stream_of(chat_id))
+            case "tanstack":
+                await tanstack.delete(tanstack_stream_of(chat_id))
         return Response(status_code=204)
 
     @app.get("/api/info")
@@ -152,12 +159,17 @@ def create_app(location: str, model: Model, messages_model: MessagesModel, *, se
         return PlainTextResponse("OK")
 
     app.include_router(anthropic_routes(claude, messages_model))
+    app.include_router(tanstack_routes(tanstack, messages_model))
     app.include_router(agent_routes(runs))
     add_pages(app)
 
     @app.get("/")
     async def page() -> Response:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/tanstack")
+    async def tanstack_page() -> Response:
+        return FileResponse(STATIC / "tanstack.html", headers={"cache-control": "no-cache"})
 
     app.mount("/", StaticFiles(directory=STATIC))
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -11,21 +12,27 @@ from pydantic import BaseModel
 from perdure import S2, PerdureError, StreamPosition
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.anthropic import AnthropicChat
+from perdure.resumable.tanstack_ai import TanstackChat
 
-from .names import ANTHROPIC_PREFIX, STREAM_PREFIX
+from .names import ANTHROPIC_PREFIX, STREAM_PREFIX, TANSTACK_PREFIX
 
 TITLE_CHARACTERS: Final = 60
 LISTED_CHATS: Final = 200
 
-ChatKind = Literal["aisdk", "anthropic"]
+ChatKind = Literal["aisdk", "anthropic", "tanstack"]
 
 
 class ChatSummary(BaseModel):
-    """One line of the list. `updatedAt` is in milliseconds since the epoch, `kind` says which page the chat is of."""
+    """One line of the list. `updatedAt` is in milliseconds since the epoch, `kind` says which page the chat is of.
+
+    `records` counts all that were ever written to its `stream`.
+    """
 
     id: str
     kind: ChatKind
+    stream: str
     title: str
+    records: int
     updatedAt: int
     active: bool
 
@@ -83,6 +90,36 @@ class AnthropicChats:
         return Told(turns[0]["user"] if turns else "", rest.status == 200)
 
 
+class TanstackChats:
+    """The chats of the TanStack page."""
+
+    kind: ChatKind = "tanstack"
+    prefix = TANSTACK_PREFIX
+
+    def __init__(self, chat: TanstackChat) -> None:
+        self._chat = chat
+
+    async def tell(self, name: str, tail: StreamPosition) -> Told:
+        history = await self._chat.history(name)
+        asked = _first_question(history["messages"])
+        if not asked and history["active"]:  # what is being answered is no history yet
+            asked = await self._being_asked(name)
+        return Told(asked, history["active"])
+
+    async def _being_asked(self, name: str) -> str:
+        """The question of the first turn, which is what its generation begins with."""
+        replay = await self._chat.replay(name, from_seq_num=0)
+        try:
+            if replay.chunks is not None:
+                async for frame in replay.chunks:
+                    for event in _events_in(frame):
+                        if event.get("type") != "TEXT_MESSAGE_START":
+                            return str(event.get("delta", ""))
+            return ""
+        finally:
+            await replay.aclose()
+
+
 class ChatList:
     """The chats of one basin. What was learnt of a chat is kept until its stream has grown."""
 
@@ -116,10 +153,17 @@ class ChatList:
         return ChatSummary(
             id=name.removeprefix(listed.prefix),
             kind=listed.kind,
+            stream=name,
             title=shortened(told.first_question),
+            records=tail.seq_num,
             updatedAt=tail.timestamp,
             active=told.active,
         )
+
+
+def _events_in(frames: bytes) -> list[dict[str, object]]:
+    """The events of whole frames."""
+    return [json.loads(line[6:]) for line in frames.split(b"\n") if line.startswith(b"data: ")]
 
 
 def shortened(text: str) -> str:
@@ -132,5 +176,7 @@ def _first_question(messages: object) -> str:
     """The first thing that the user said; empty if nothing was."""
     for message in messages if isinstance(messages, list) else ():
         if message["role"] == "user":
-            return "".join(part.get("text", "") for part in message["parts"] if part["type"] == "text")
+            # The AI SDK calls the text of a part `text`, TanStack AI `content`.
+            texts = (part.get("text", part.get("content", "")) for part in message["parts"] if part["type"] == "text")
+            return "".join(texts)
     return ""

@@ -11,7 +11,7 @@ from perdure import UsageError
 from .messages_model import MessagesModel, Said
 from .messages_stand_in import MessagesStandIn
 from .models import ModelInfo, stand_in_pace
-from .tools import TOOLS
+from .tools import TOOLS, Tool
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -39,13 +39,15 @@ class Claude:
     def info(self) -> ModelInfo:
         return ModelInfo(self._model, "provider", f"Answers come from {self._client.base_url.host}.")
 
-    async def stream(self, said: Sequence[Said], *, may_call: bool) -> AsyncIterator[Mapping[str, object]]:
+    async def stream(
+        self, said: Sequence[Said], *, may_call: bool, tools: Sequence[Tool] = TOOLS
+    ) -> AsyncIterator[Mapping[str, object]]:
         messages = [{"role": message.role, "content": message.content} for message in said]
         events = await self._client.messages.create(
             model=self._model,
             max_tokens=self._max_tokens,
             messages=cast("list[MessageParam]", messages),
-            tools=cast("list[ToolUnionParam]", list(TOOLS)),
+            tools=cast("list[ToolUnionParam]", list(tools)),
             tool_choice={"type": "auto"} if may_call else {"type": "none"},
             stream=True,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .models import ModelInfo
+from .tools import TOOLS, Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class MessagesModel(Protocol):
     @property
     def info(self) -> ModelInfo: ...
 
-    def stream(self, said: Sequence[Said], *, may_call: bool) -> AsyncIterator[Mapping[str, object]]:
-        """The events of the next message. Unless it `may_call` a tool, it has to answer."""
+    def stream(
+        self, said: Sequence[Said], *, may_call: bool, tools: Sequence[Tool] = TOOLS
+    ) -> AsyncIterator[Mapping[str, object]]:
+        """The events of the next message. Unless it `may_call` one of the `tools`, it has to answer."""
         ...

@@ -1,7 +1,8 @@
 """The stand-in where the demo speaks the Messages API: prepared text, thoughts and tool calls, as the API streams them.
 
 What it does depends on what was asked and on nothing else, so that a lost or doubled word is easy to see. A company
-of the table or a sum in the question makes it call tools; ask it to *think*, or to *fail*.
+of the table or a sum in the question makes it call tools, and so does an e-mail, where it is offered the tool that
+sends one; ask it to *think*, or to *fail*.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from .arithmetic import BadExpression, calculate
 from .companies import COMPANIES
 from .messages_model import Said
 from .models import ModelInfo
-from .passages import REASONING
+from .passages import CLOSINGS, REASONING
 from .prose import FAIL_AFTER_TOKENS, THINKING_WORDS, TOKENS_PER_SECOND, StandInFailure, compose, paced, words_of
-from .tools import CALCULATE, COMPANY_LOOKUP
+from .tools import CALCULATE, COMPANY_LOOKUP, SEND_EMAIL, TOOLS, Tool
 
 Event = Mapping[str, object]
 
 _SUM: Final = re.compile(r"[\d(][\d\s.()+*/×÷-]*[\d)]")
+_ADDRESS: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MAIL_WORDS: Final = frozenset({"mail", "email"})
 _INPUT_PIECE: Final = 6
 """Characters of a tool's input that come at once."""
 
@@ -40,11 +43,14 @@ class MessagesStandIn:
     def info(self) -> ModelInfo:
         return ModelInfo(name="local stand-in", kind="stand-in", note=self._note)
 
-    async def stream(self, said: Sequence[Said], *, may_call: bool) -> AsyncIterator[Event]:
+    async def stream(
+        self, said: Sequence[Said], *, may_call: bool, tools: Sequence[Tool] = TOOLS
+    ) -> AsyncIterator[Event]:
         asked, turn, results = _situation(said)
         choose = random.Random(hashlib.sha256(f"{turn}:{len(results)}:{asked}".encode()).digest())
         words = words_of(asked)
-        call = _next_call(asked, words, results) if may_call else None
+        mails = bool(words & _MAIL_WORDS) and any(tool["name"] == SEND_EMAIL for tool in tools)
+        call = _next_call(asked, words, results, mails=mails) if may_call else None
         yield _message_start(sum(len(str(message.content)) for message in said) // 4)
         index = tokens = 0
         if words & THINKING_WORDS and not results:
@@ -54,7 +60,7 @@ class MessagesStandIn:
             yield _delta(index, {"type": "signature_delta", "signature": secrets.token_urlsafe(12)})
             yield {"type": "content_block_stop", "index": index}
             index += 1
-        text = _before(call, results) if call else _answer(asked, words, turn, results, choose)
+        text = _before(call, results) if call else _answer(asked, words, turn, results, choose, mails=mails)
         yield _block_start(index, {"type": "text", "text": ""})
         async for token in paced(text, choose, self._gap):
             yield _delta(index, {"type": "text_delta", "text": token})
@@ -93,8 +99,10 @@ def _situation(said: Sequence[Said]) -> tuple[str, int, list[str]]:
     return asked, turn, results
 
 
-def _next_call(asked: str, words: set[str], results: list[str]) -> tuple[str, dict[str, object]] | None:
-    """The tool that is still needed: each company of the question is looked up, then the sum is done."""
+def _next_call(asked: str, words: set[str], results: list[str], *, mails: bool) -> tuple[str, dict[str, object]] | None:
+    """The tool that is still needed: an e-mail is sent; else each company is looked up, then the sum is done."""
+    if mails:
+        return None if results else (SEND_EMAIL, _mail(asked))
     lower = asked.lower()
     named = [company.name for company in COMPANIES if company.name.lower() in lower]
     named.sort(key=lambda name: lower.index(name.lower()))
@@ -104,6 +112,11 @@ def _next_call(asked: str, words: set[str], results: list[str]) -> tuple[str, di
     if expression and len(results) == len(named):
         return CALCULATE, {"expression": expression}
     return None
+
+
+def _mail(asked: str) -> dict[str, object]:
+    address = _ADDRESS.search(asked)
+    return {"to": address[0] if address else "you@example.com", "subject": "From the stand-in", "text": asked}
 
 
 def _sum_in(asked: str) -> str | None:
@@ -145,14 +158,18 @@ def _row(result: str) -> dict[str, object] | None:
 
 def _before(call: tuple[str, dict[str, object]], results: list[str]) -> str:
     name, given = call
+    if name == SEND_EMAIL:
+        return f"I have written an e-mail to {given['to']}. May I send it?"
     if name == CALCULATE:
         return f"{'Now' if results else 'First'} I work out `{given['expression']}`."
     return f"{'Then' if results else 'First'} I look up {given['name']}."
 
 
-def _answer(asked: str, words: set[str], turn: int, results: list[str], choose: random.Random) -> str:
+def _answer(asked: str, words: set[str], turn: int, results: list[str], choose: random.Random, *, mails: bool) -> str:
     if not results:
         return compose(asked, words, turn, choose)
+    if mails:
+        return "\n\n".join([results[-1], choose.choice(CLOSINGS)])
     parts = ["Here is what the tools gave."]
     rows = [row for row in map(_row, results) if row]
     if rows:

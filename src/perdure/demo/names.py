@@ -9,7 +9,8 @@ from fastapi import Depends, HTTPException
 
 STREAM_PREFIX: Final = "chat-"
 ANTHROPIC_PREFIX: Final = "anthropic-"
-"""A stream holds one wire format, so the chats of the Anthropic page have streams of their own."""
+TANSTACK_PREFIX: Final = "tanstack-"
+"""A stream holds one wire format, so the chats of each page have streams of their own."""
 RUN_PREFIX: Final = "agent/run-"
 
 _CHAT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -30,6 +31,11 @@ def anthropic_stream_of(id: str) -> str:
     return f"{ANTHROPIC_PREFIX}{_checked(id)}"
 
 
+def tanstack_stream_of(id: str) -> str:
+    """The stream of a chat of the TanStack page; the same holds of its ids."""
+    return f"{TANSTACK_PREFIX}{_checked(id)}"
+
+
 def run_stream_of(run_id: str) -> str:
     """The stream of an agent's run. Raises 404 for an id that no run has."""
     if _RUN_ID.fullmatch(run_id) is None:
@@ -47,6 +53,9 @@ StreamName = Annotated[str, Depends(stream_of)]
 """In a route with `chat_id` in its path: the name of that chat's stream."""
 
 AnthropicStreamName = Annotated[str, Depends(anthropic_stream_of)]
+"""In a route with `id` in its query: the name of that chat's stream."""
+
+TanstackStreamName = Annotated[str, Depends(tanstack_stream_of)]
 """In a route with `id` in its query: the name of that chat's stream."""
 
 RunStreamName = Annotated[str, Depends(run_stream_of)]

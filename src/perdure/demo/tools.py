@@ -1,4 +1,4 @@
-"""The two tools that a model of the demo may call, as the Messages API wants them described and answered."""
+"""The tools that a model of the demo may call, as the Messages API wants them described and answered."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from .companies import COMPANIES, find_company
 
 COMPANY_LOOKUP: Final = "company_lookup"
 CALCULATE: Final = "calculate"
+SEND_EMAIL: Final = "send_email"
 
-TOOLS: Final[tuple[dict[str, object], ...]] = (
+Tool = Mapping[str, object]
+
+TOOLS: Final[tuple[Tool, ...]] = (
     {
         "name": COMPANY_LOOKUP,
         "description": (
@@ -36,6 +39,25 @@ TOOLS: Final[tuple[dict[str, object], ...]] = (
         },
     },
 )
+
+TOOLS_WITH_MAIL: Final[tuple[Tool, ...]] = (
+    *TOOLS,
+    {
+        "name": SEND_EMAIL,
+        "description": "Sends an e-mail. The user is asked first, and may refuse.",
+        "input_schema": {
+            "type": "object",
+            "properties": {
+                "to": {"type": "string", "description": "the address"},
+                "subject": {"type": "string"},
+                "text": {"type": "string"},
+            },
+            "required": ["to", "subject", "text"],
+        },
+    },
+)
+"""With one that acts on the world: where it is offered, somebody has to be asked before it runs."""
+NEEDS_APPROVAL: Final = frozenset({SEND_EMAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,8 @@ def run_tool(call: ToolCall) -> ToolResult:
             return ToolResult(call.id, calculate(str(call.input.get("expression", ""))))
         except BadExpression as exc:
             return ToolResult(call.id, str(exc), is_error=True)
+    if call.name == SEND_EMAIL:
+        return ToolResult(call.id, f"Sent to {call.input.get('to', 'nobody')}. (Not really: the demo has no mail.)")
     return ToolResult(call.id, f"there is no tool {call.name!r}", is_error=True)
 
 

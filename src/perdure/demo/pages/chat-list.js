@@ -1,11 +1,10 @@
-// The list of chats beside the conversation, of this page and of the AI SDK's.
+// The list of chats beside the conversation, of this page and of the others.
 
 import { element, one, reconcile } from "./elements.js";
+import { NAMES, urlOf } from "./kinds.js";
 import { timeAgo } from "./times.js";
 
 const REFRESH_MS = 3000;
-const PATHS = { aisdk: "/", anthropic: "/anthropic" };
-const NAMES = { aisdk: "AI SDK", anthropic: "Anthropic" };
 
 /** Keep the list fresh while somebody looks. Gives a function that refreshes it now. */
 export function keepChatList({ kind, chatId, onTitle, onRemoved }) {
@@ -40,7 +39,7 @@ export function keepChatList({ kind, chatId, onTitle, onRemoved }) {
     const when = chat.active ? "answering…" : timeAgo(chat.updatedAt);
     const link = element(
       "a",
-      { href: `${PATHS[chat.kind]}?chat=${chat.id}`, "aria-current": isCurrent(chat) ? "page" : undefined },
+      { href: urlOf(chat), "aria-current": isCurrent(chat) ? "page" : undefined },
       element("span", { class: "chat-title" }, chat.title),
       element("span", { class: "chat-when" }, chat.kind === kind ? when : `${NAMES[chat.kind]} · ${when}`),
     );
