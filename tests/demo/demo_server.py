@@ -53,6 +53,9 @@ class DemoServer:
     def anthropic_url(self, chat_id: str) -> str:
         return f"{self.url}/anthropic?chat={chat_id}"
 
+    def tanstack_url(self, chat_id: str) -> str:
+        return f"{self.url}/tanstack?chat={chat_id}"
+
     async def start(self) -> str:
         """Start the process and wait for its banner, which it prints once it accepts connections."""
         self._process = await asyncio.create_subprocess_exec(

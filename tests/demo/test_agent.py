@@ -19,6 +19,7 @@ from perdure.demo.messages_model import Said
 from perdure.demo.messages_stand_in import MessagesStandIn
 from perdure.demo.names import RUN_PREFIX
 from perdure.demo.tool_loop import MAX_STEPS
+from perdure.demo.tools import Tool
 from tests.demo.chat_page import READY_MS
 from tests.demo.demo_server import DemoServer
 from tests.patience import PATIENCE_SECONDS
@@ -144,7 +145,9 @@ async def test_closing_leaves_the_run_where_it_is(s2: S2) -> None:
 
 
 class Broken(MessagesStandIn):
-    async def stream(self, said: Sequence[Said], *, may_call: bool) -> AsyncIterator[Mapping[str, object]]:
+    async def stream(
+        self, said: Sequence[Said], *, may_call: bool, tools: Sequence[Tool] = ()
+    ) -> AsyncIterator[Mapping[str, object]]:
         raise RuntimeError("secret words")
         yield {}
 
@@ -160,7 +163,9 @@ async def test_a_model_that_fails_ends_the_run_with_an_error_that_tells_nothing_
 class Caller(MessagesStandIn):
     """A model that would call tools for ever."""
 
-    async def stream(self, said: Sequence[Said], *, may_call: bool) -> AsyncIterator[Mapping[str, object]]:
+    async def stream(
+        self, said: Sequence[Said], *, may_call: bool, tools: Sequence[Tool] = ()
+    ) -> AsyncIterator[Mapping[str, object]]:
         if may_call:
             for event in tool_turn("{}"):
                 yield event

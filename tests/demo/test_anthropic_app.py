@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from perdure.demo.claude import choose_messages_model
 from perdure.demo.messages_model import Said
 from perdure.demo.messages_stand_in import MessagesStandIn
 from perdure.demo.tool_loop import MAX_STEPS, events_of_turn
-from perdure.demo.tools import COMPANY_LOOKUP, ToolCall, run_tool
+from perdure.demo.tools import COMPANY_LOOKUP, Tool, ToolCall, run_tool
 from perdure.resumable.anthropic import messages_from_events
 from tests.demo.demo_server import DemoServer
 from tests.patience import PATIENCE_SECONDS
@@ -176,7 +176,9 @@ async def test_a_question_after_an_interrupted_tool_call_is_answered() -> None:
 class Caller(MessagesStandIn):
     """A model that would call tools for ever."""
 
-    async def stream(self, said: object, *, may_call: bool) -> AsyncIterator[dict[str, Any]]:
+    async def stream(
+        self, said: object, *, may_call: bool, tools: Sequence[Tool] = ()
+    ) -> AsyncIterator[dict[str, Any]]:
         for event in tool_turn("{}") if may_call else text_turn("enough"):
             yield event
 

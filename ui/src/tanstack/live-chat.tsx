@@ -1,5 +1,5 @@
 import type { UIMessage } from "@tanstack/ai-react";
-import { useEffect, useState } from "react";
+import { useEffect, useLayoutEffect, useState } from "react";
 import type { WatchStatus } from "../../../src/perdure/web/aisdk.js";
 import { Composer } from "../composer";
 import type { Connection } from "../connection";
@@ -39,6 +39,7 @@ export function LiveChat(props: LiveChatProps) {
   const [notice, setNotice] = useState<string>();
   const [stopping, setStopping] = useState(false);
   const [failedTurn, setFailedTurn] = useState<string>();
+  const [refused, setRefused] = useState<string>();
 
   const chat = useSessionChat({ chatId, live, initialMessages, onStatus, onRefused: giveBack });
   const { messages, error, isLoading, sessionGenerating } = chat;
@@ -51,6 +52,13 @@ export function LiveChat(props: LiveChatProps) {
 
   useEffect(() => onMessages(messages), [messages, onMessages]);
 
+  // While it lays out, so that the list is the client's of this moment: the faster question may be in it already.
+  useLayoutEffect(() => {
+    if (refused === undefined || !messages.some((message) => message.id === refused)) return;
+    setRefused(undefined);
+    chat.setMessages(messages.filter((message) => message.id !== refused));
+  }, [refused, messages]);
+
   useEffect(() => {
     onChange();
     if (!busy) setStopping(false);
@@ -60,11 +68,10 @@ export function LiveChat(props: LiveChatProps) {
   useEffect(() => setFailedTurn(error && error.name !== "HttpError" ? (turn ?? "") : undefined), [error]);
 
   /** What was not taken is no part of the chat: the question goes back into the box. */
-  function giveBack(reason: unknown) {
-    const sent = messages.at(-1);
+  function giveBack(reason: unknown, sent: UIMessage | undefined) {
     const isQuestion = sent?.role === "user";
     if (isQuestion) {
-      chat.setMessages(messages.filter((message) => message.id !== sent.id));
+      setRefused(sent.id);
       setDraft((typed) => (typed ? `${textOf(sent)}\n\n${typed}` : textOf(sent)));
     }
     const why = isConflict(reason) ? "Another tab was faster" : "That did not get through";

@@ -10,7 +10,7 @@ interface SessionChatOptions {
   live: boolean;
   initialMessages: UIMessage[];
   onStatus: (status: WatchStatus) => void;
-  onRefused: (error: unknown) => void;
+  onRefused: (error: unknown, sent: UIMessage | undefined) => void;
 }
 
 export function useSessionChat({ chatId, live, initialMessages, onStatus, onRefused }: SessionChatOptions) {

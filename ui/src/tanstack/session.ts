@@ -1,5 +1,6 @@
 // The connection of the stock `useChat` to the session log of a chat.
 
+import type { UIMessage } from "@tanstack/ai-react";
 import { createS2Connection, HttpError } from "../../../src/perdure/web/tanstack-ai.js";
 import type { WatchStatus } from "../../../src/perdure/web/aisdk.js";
 
@@ -12,8 +13,8 @@ interface SessionEvents {
   /** The server sends the log from now on. */
   onOpen: () => void;
   onStatus: (status: WatchStatus) => void;
-  /** What this tab has sent was not taken. */
-  onRefused: (error: unknown) => void;
+  /** What this tab has sent, a question or a decision, was not taken. */
+  onRefused: (error: unknown, sent: UIMessage | undefined) => void;
 }
 
 /** `events` gives the listeners of the moment. */
@@ -45,7 +46,7 @@ export function createSession(chatId: string, events: () => SessionEvents) {
       try {
         await connection.send(...sent);
       } catch (error) {
-        events().onRefused(error);
+        events().onRefused(error, sent[0].at(-1) as UIMessage | undefined);
         throw error;
       }
     },
