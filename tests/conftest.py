@@ -40,3 +40,9 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     name = postgres.create_database()
     yield postgres.url(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres: PostgresServer) -> str:
+    """A database that tests use one after the other, each emptying it first."""
+    return postgres.url(postgres.create_database())

@@ -11,7 +11,7 @@ from perdure import S2, Basin, Stream
 from perdure.client.settings import ForcedTransport
 from perdure.client.transports.local import LocalTransport
 from tests.client.http_server import HOST, serving_engine
-from tests.store.stores import Kind, Store, opened, store_of
+from tests.store.stores import Kind, Store, opened, store_maker
 
 Carrier = Literal["memory", "sqlite", "http", "http1"]
 CARRIERS: tuple[Carrier, ...] = ("memory", "sqlite", "http", "http1")
@@ -23,6 +23,7 @@ def never_block_the_loop() -> Iterator[BlockBuster]:
         for function in blockbuster.functions.values():
             # Opening and closing happen once, and touch a few small files beside the database.
             function.can_block_in("perdure/store/sqlite/engine.py", {"_start", "aclose"})
+            function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_arguments"})
             function.can_block_in("perdure/server/serving.py", {"__aenter__", "__aexit__"})
             function.can_block_in("tests/client/http_server.py", {"serving_app"})
         yield blockbuster
@@ -48,8 +49,8 @@ def kind(carrier: Carrier) -> Kind:
 
 
 @pytest.fixture
-def store(kind: Kind, tmp_path: Path) -> Store:
-    return store_of(kind, tmp_path / "data")
+def store(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> Store:
+    return store_maker(request)(kind, tmp_path / "data")
 
 
 @pytest.fixture

@@ -91,12 +91,22 @@ class TestOpening:
             async with s2:
                 pytest.fail("not reached")
 
-    @pytest.mark.parametrize("location", ["postgres://host/perdure", "postgresql://host/perdure"])
-    def test_an_engine_to_come_is_named(self, location: str) -> None:
-        with pytest.raises(UsageError, match="PostgreSQL"):
-            _ = S2.open(location)
+    def test_nothing_is_no_directory(self) -> None:
         with pytest.raises(UsageError, match="directory"):
             _ = S2.open("")
+
+    def test_a_database_is_named_without_its_password(self) -> None:
+        assert repr(S2.open("postgres://me:secret@host/perdure")) == "<S2 postgres://me:***@host/perdure>"
+
+    async def test_it_may_be_a_database(self, postgres_url: str) -> None:
+        for _ in range(2):
+            async with S2.open(postgres_url) as s2:
+                basin = await s2.basins.ensure("kept-basin")
+                stream = await basin.streams.ensure("s")
+                await stream.append([AppendRecord("a")])
+        async with S2.open(postgres_url) as s2:
+            batch = await s2.basin("kept-basin").stream("s").read(SeqNum(0))
+            assert [record.text for record in batch.records] == ["a", "a"]
 
     @pytest.mark.parametrize("location", ["http://127.0.0.1:3458", "https://a.s2.dev", "sqlite://data"])
     def test_a_service_is_no_directory(self, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tests.linearizable.history import Appended, Call, Operation, from_lines
 from tests.linearizable.model import NotLinearizable
 from tests.linearizable.worker import BASIN
 from tests.serve_command import ServeCommand
-from tests.store.stores import KINDS, Kind, store_of
+from tests.store.stores import KINDS, Kind, store_maker
 
 CLIENTS = 6
 TIMES = 60
@@ -62,8 +62,8 @@ def assert_linearizable(history: list[Call], calls: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_two_engines_on_one_store(kind: Kind, tmp_path: Path, seed: int) -> None:
-    store = store_of(kind, tmp_path / "data")
+async def test_two_engines_on_one_store(kind: Kind, request: pytest.FixtureRequest, tmp_path: Path, seed: int) -> None:
+    store = store_maker(request)(kind, tmp_path / "data")
     async with S2(transport=LocalTransport(store.open)) as one, S2(transport=LocalTransport(store.open)) as two:
         streams = await make_streams(one)
         others = [two.basin(BASIN).stream(name) for name in STREAMS]

@@ -7,7 +7,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from perdure.store.engine import Engine
-from tests.store.stores import KINDS, Kind, Store, opened, store_of
+from tests.store.stores import KINDS, Kind, Store, opened, store_maker
 
 pytest.register_assert_rewrite("tests.store.engine_suite", "tests.store.usage_suite")
 
@@ -18,6 +18,7 @@ def never_block_the_loop() -> Iterator[BlockBuster]:
         for function in blockbuster.functions.values():
             # Opening and closing happen once, and touch a few small files beside the database.
             function.can_block_in("perdure/store/sqlite/engine.py", {"_start", "aclose"})
+            function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_arguments"})
         yield blockbuster
 
 
@@ -28,8 +29,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def store(kind: Kind, tmp_path: Path) -> Store:
-    return store_of(kind, tmp_path / "data")
+def store(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> Store:
+    return store_maker(request)(kind, tmp_path / "data")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from perdure.store.catalogue import StreamId
 from perdure.store.engine import Engine, Lane
 from tests.store.list_model import RETENTION_SECONDS, ListModel, told
 from tests.store.making import delete_stream, gone, make_stream, records_of
-from tests.store.stores import KINDS, Kind, MemoryStore, SqliteStore, opened
+from tests.store.stores import KINDS, Kind, opened, store_maker
 
 small = st.integers(0, 12)
 tokens = st.sampled_from(["", "a", "b"])
@@ -89,10 +89,13 @@ class Comparison:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(operations=operations)
 def test_an_engine_does_what_a_list_would_do(
-    kind: Kind, tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]
+    kind: Kind,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    operations: list[tuple[str, object]],
 ) -> None:
     async def compare() -> None:
-        store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path_factory.mktemp("store") / "data")
+        store = store_maker(request)(kind, tmp_path_factory.mktemp("store") / "data")
         config = StreamConfig(retention_policy=RetentionAge(RETENTION_SECONDS))
         async with opened(store) as one, opened(store) as two:
             comparison = Comparison([one, two], await make_stream(one, config=config), store.clock.now_ms)

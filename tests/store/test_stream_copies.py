@@ -32,13 +32,13 @@ from tests.store.making import (
     make_stream,
     records_of,
 )
-from tests.store.stores import KINDS, Kind, Store, opened, store_of
+from tests.store.stores import KINDS, Kind, Store, opened, store_maker
 
 
 @pytest.fixture(params=permutations(KINDS, 2), ids=lambda pair: "-to-".join(pair))
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store]:
     kinds: tuple[Kind, Kind] = request.param
-    one, two = (store_of(kind, tmp_path / kind) for kind in kinds)
+    one, two = (store_maker(request)(kind, tmp_path / kind) for kind in kinds)
     return one, two
 
 

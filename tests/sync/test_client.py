@@ -211,7 +211,7 @@ def test_what_is_wrong_is_said_before_anything_is_opened(stream: Stream) -> None
     with pytest.raises(Invalid):
         stream.read_session(SeqNum(0), count=-1)
     with pytest.raises(UsageError):
-        S2.open("postgres://there/is/none")
+        S2.open("mysql://there/is/none")
 
 
 def test_a_store_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:

@@ -168,6 +168,9 @@ class Hub:
     def followed(self) -> frozenset[StreamId]:
         return frozenset(self._mailboxes)
 
+    def is_followed(self, stream_id: StreamId) -> bool:
+        return stream_id in self._mailboxes
+
     def publish(self, blocks: Iterable[tuple[StreamId, Block]]) -> None:
         """Hand durable blocks to the followers of their streams, in order."""
         mailboxes = self._mailboxes

@@ -35,22 +35,25 @@ def absolute(where: str) -> str:
 
 def check_where(where: str) -> None:
     """Raises `UsageError` for what names no engine."""
-    if is_postgres(where):
-        raise UsageError("the PostgreSQL engine is not available in this version yet; give a directory")
-    if is_url(where):
+    if is_url(where) and not is_postgres(where):
         raise UsageError(
             f'{shown(where)} is no directory; a store behind HTTP is `S2(endpoints="…")`, or `S2.from_env()`'
         )
     if not where:
-        raise UsageError('give a directory, or ":memory:"')
+        raise UsageError('give a directory, ":memory:", or the URL of a PostgreSQL database')
 
 
 async def open_engine(where: str, observer: StoreObserver = NOBODY, *, maintain: bool = True) -> Engine:
-    """The engine that keeps the store at `where`: a directory, or ":memory:". Raises `UsageError` for anything else.
+    """The engine that keeps the store at `where`: a directory, ":memory:", or the URL of a PostgreSQL database.
 
-    `observer` is told of commits and followers. `maintain=False` leaves the removal of what expired to others.
+    `observer` is told of commits and followers. `maintain=False` leaves the removal of what expired to others. Raises
+    `UsageError` for anything else, and what the engine raises that cannot open it.
     """
     check_where(where)
+    if is_postgres(where):
+        from .postgres import PostgresEngine
+
+        return await PostgresEngine.open(where, maintain=maintain, observer=observer)
     from .sqlite import SqliteEngine
 
     return await SqliteEngine.open(where, maintain=maintain, observer=observer)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
 import apsw
-import msgspec
 
-from ...model.configs import BasinConfig, Cipher, ResolvedStreamConfig, StreamConfig
-from ..catalogue import BasinEntry, BasinId, Creation, StreamEntry, StreamId
+from ...model.configs import Cipher
+from ..catalogue import BasinEntry, BasinId, StreamEntry, StreamId
+from ..entry_coding import (
+    decode_basin_config,
+    decode_basin_creation,
+    decode_stream_config,
+    decode_stream_creation,
+    encode_config,
+    encode_creation,
+)
 
 _BasinRow: TypeAlias = tuple[int, str, str, str | None, bytes, bytes | None, str | None]
 _StreamRow: TypeAlias = tuple[int, str, str, str, str | None, str | None, bytes, bytes | None]
@@ -22,29 +28,6 @@ _STREAM: Final = (
 )
 
 
-class _StreamCreation(msgspec.Struct):
-    request_token: str
-    config: StreamConfig | None = None
-
-
-class _BasinCreation(msgspec.Struct):
-    request_token: str
-    config: BasinConfig | None = None
-
-
-_encode: Final = msgspec.json.Encoder().encode
-_basin_config: Final = msgspec.json.Decoder(BasinConfig)
-_stream_config: Final = msgspec.json.Decoder(ResolvedStreamConfig)
-_basin_creation: Final = msgspec.json.Decoder(_BasinCreation)
-_stream_creation: Final = msgspec.json.Decoder(_StreamCreation)
-
-
-@lru_cache(maxsize=1024)
-def decode_stream_config(raw: bytes) -> ResolvedStreamConfig:
-    """A stream's configuration from its row; most streams of a basin share one."""
-    return _stream_config.decode(raw)
-
-
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -53,19 +36,14 @@ def _text(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
-def _creation(creation: Creation | None) -> bytes | None:
-    return None if creation is None else _encode(creation)
-
-
 def _basin_entry(row: _BasinRow) -> BasinEntry:
     basin_id, name, created_at, deleted_at, config, creation, location = row
-    made = None if creation is None else _basin_creation.decode(creation)
     return BasinEntry(
         name=name,
         created_at=datetime.fromisoformat(created_at),
-        config=_basin_config.decode(config),
+        config=decode_basin_config(config),
         deleted_at=_time(deleted_at),
-        creation=None if made is None else Creation(made.request_token, made.config),
+        creation=decode_basin_creation(creation),
         basin_id=BasinId(basin_id),
         location=location,
     )
@@ -73,15 +51,14 @@ def _basin_entry(row: _BasinRow) -> BasinEntry:
 
 def _stream_entry(row: _StreamRow) -> StreamEntry:
     stream_id, basin, name, created_at, deleted_at, cipher, config, creation = row
-    made = None if creation is None else _stream_creation.decode(creation)
     return StreamEntry(
         basin=basin,
         name=name,
         created_at=datetime.fromisoformat(created_at),
-        config=_stream_config.decode(config),
+        config=decode_stream_config(config),
         cipher=None if cipher is None else Cipher(cipher),
         deleted_at=_time(deleted_at),
-        creation=None if made is None else Creation(made.request_token, made.config),
+        creation=decode_stream_creation(creation),
         stream_id=StreamId(stream_id),
     )
 
@@ -135,8 +112,8 @@ def put_basin(connection: apsw.Connection, entry: BasinEntry) -> BasinEntry:
             entry.name,
             _text(entry.created_at),
             _text(entry.deleted_at),
-            _encode(entry.config),
-            _creation(entry.creation),
+            encode_config(entry.config),
+            encode_creation(entry.creation),
             entry.location,
         ),
     )
@@ -157,8 +134,8 @@ def put_stream(connection: apsw.Connection, basin_id: BasinId, entry: StreamEntr
             _text(entry.created_at),
             _text(entry.deleted_at),
             None if entry.cipher is None else entry.cipher.value,
-            _encode(entry.config),
-            _creation(entry.creation),
+            encode_config(entry.config),
+            encode_creation(entry.creation),
         ),
     )
     stored = get_stream(connection, entry.basin, entry.name)

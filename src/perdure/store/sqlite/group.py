@@ -21,8 +21,8 @@ from ...errors import StreamDeletionPending, StreamNotFound
 from ...model.batches import AppendAck, AppendInput
 from ...model.configs import Cipher, ResolvedStreamConfig
 from ..catalogue import StreamId
+from ..entry_coding import decode_stream_config
 from ..sequencing import Block, StreamState, sequence, terminal_trim
-from .catalogue_rows import decode_stream_config
 from .placement import Placement
 from .schema import MAX_I64, from_i64, saturated, to_i64
 from .segments import SegmentWriter

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar, cast
 
 from ...errors import PerdureError
 from ..catalogue import StreamId
-from .catalogue_rows import decode_stream_config
+from ..entry_coding import decode_stream_config
 from .locks import FileLock
 from .schema import MAX_I64, saturated
 from .usage_rows import remember_activity

@@ -1,0 +1,105 @@
+"""Connections for reading: a few, shared, each for one statement at a time.
+
+They do not wait for the disk if they write at all, which only notifications do: these say nothing that is not durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from ...errors import Unavailable
+from .connection import Connection, ConnectionLost, TransactionUndone
+from .session import Pauses
+
+T = TypeVar("T")
+
+logger: Final = logging.getLogger("perdure.store.postgres")
+
+MAX_CONNECTIONS: Final = 4
+"""Reads are short; more than the server has cores for would only take turns there."""
+
+
+class Pool:
+    """Lends connections made by `dial`. Used on one event loop."""
+
+    def __init__(
+        self,
+        dial: Callable[[], Awaitable[Connection]],
+        outage_seconds: float,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._dial = dial
+        self._outage_seconds = outage_seconds
+        self._idle: list[Connection] = []
+        self._slots = asyncio.Semaphore(max_connections)
+        self._users = 0
+        self._closed = False
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def adopt(self, connection: Connection) -> None:
+        """Take over a connection that is idle."""
+        self._idle.append(connection)
+
+    async def run(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a query that changes nothing; again with another connection if the first was lost.
+
+        Raises `Unavailable` if PostgreSQL cannot be reached in time, or the pool is closed.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._outage_seconds
+        pauses = Pauses()
+        self._users += 1
+        self._unused.clear()
+        try:
+            async with self._slots:
+                while True:
+                    self._check()
+                    try:
+                        return await self._try(query)
+                    except (ConnectionLost, TransactionUndone) as exc:
+                        self.retire()
+                        pause = pauses.next()
+                        if loop.time() + pause > deadline:
+                            raise Unavailable(f"PostgreSQL cannot be reached: {exc}") from exc
+                        await asyncio.sleep(pause)
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is closed")
+
+    async def _try(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+        connection = self._idle.pop() if self._idle else await self._dial()
+        try:
+            result = await query(connection)
+        except asyncio.CancelledError:
+            connection.terminate()  # a statement is still going on
+            raise
+        finally:
+            if self._closed:
+                connection.terminate()
+            elif not connection.is_closed:
+                self._idle.append(connection)
+        return result
+
+    def retire(self) -> None:
+        """Use none of the idle connections any more: where one was lost, the others may lead to a former primary."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.terminate()
+
+    async def aclose(self) -> None:
+        """Refuse what comes, wait for what is under way, and end the connections."""
+        self._closed = True
+        await self._unused.wait()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.aclose()
