@@ -219,7 +219,7 @@ def test_whatever_happens_chats_are_sound_on_the_embedded_engine(rules: Rules, s
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(unhurried, max_examples=10_000)
+@settings(unhurried, max_examples=5_000)
 @given(rules=rules, schedule=long_schedules)
 def test_long_schedules(rules: Rules, schedule: "list[Step]") -> None:
     sound_in_memory(rules, schedule)
@@ -227,7 +227,7 @@ def test_long_schedules(rules: Rules, schedule: "list[Step]") -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@settings(unhurried, max_examples=1_000)
+@settings(unhurried, max_examples=200)
 @given(rules=rules, schedule=long_schedules)
 def test_long_schedules_on_the_embedded_engine(rules: Rules, schedule: "list[Step]") -> None:
     sound_on_disk(rules, schedule)

@@ -189,6 +189,6 @@ def test_a_hundred_kills_lose_nothing_and_add_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(2, 8))
+@pytest.mark.parametrize("seed", [2, 3])
 def test_a_thousand_kills_lose_nothing_and_add_nothing(tmp_path: Path, seed: int) -> None:
     kill_again_and_again(tmp_path / "data", kills=1000, seed=seed)
