@@ -17,6 +17,13 @@ async def demo(tmp_path: Path) -> AsyncIterator[DemoServer]:
 
 
 @pytest.fixture
+async def slow_demo(tmp_path: Path) -> AsyncIterator[DemoServer]:
+    """A server whose long stories take a minute and more, for tests that need an answer to be under way."""
+    async with DemoServer(tmp_path / "data", tokens_per_second=10) as server:
+        yield server
+
+
+@pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with open_chromium() as chromium:
         yield chromium

@@ -74,7 +74,6 @@ async def test_three_turns_from_different_tabs_are_one_conversation(demo: DemoSe
         await tab.send(asked[-1])
         for seen_by in (first, second):
             await expect(seen_by.answers).to_have_count(turn, timeout=READY_MS)
-        await expect(second.status).to_have_text("streaming")  # it was seen while it was written
         for seen_by in (first, second):
             await seen_by.wait_until_ready()
     third = await ChatPage.open(browser, url)
@@ -86,11 +85,11 @@ async def test_three_turns_from_different_tabs_are_one_conversation(demo: DemoSe
         assert tab.errors == []
 
 
-async def test_stop_from_another_tab_and_from_another_process(demo: DemoServer, browser: Browser) -> None:
-    url = demo.anthropic_url("stop")
+async def test_stop_from_another_tab_and_from_another_process(slow_demo: DemoServer, browser: Browser) -> None:
+    url = slow_demo.anthropic_url("stop")
     sender, other = await ChatPage.open(browser, url), await ChatPage.open(browser, url)
     await sender.send(LONG_STORY)
-    await other.wait_for_words(15)
+    await other.wait_for_words(15)  # while it is written
     await other.stop.click()
     await sender.wait_until_ready()
     await other.wait_until_ready()
@@ -102,7 +101,7 @@ async def test_stop_from_another_tab_and_from_another_process(demo: DemoServer, 
     await sender.send(LONG_STORY)
     await expect(sender.answers).to_have_count(2)
     await sender.wait_for_words(15)
-    assert await stopped_by_a_process(demo, "anthropic-stop")
+    assert await stopped_by_a_process(slow_demo, "anthropic-stop")
     await sender.wait_until_ready()
     kept_again = await sender.answer()
     assert kept_again[:-2] == (await expected_anthropic_answer(LONG_STORY, LONG_STORY))[: len(kept_again) - 2]

@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 QUESTION = "Tell me of tides and of swifts, those birds"
 NEXT_QUESTION = "And of clocks and birds?"
+LONG_STORY = "A long story of tides and swifts, please"
 
 
 async def test_an_answer_survives_reloads_without_a_lost_or_doubled_word(demo: DemoServer, browser: Browser) -> None:
@@ -31,17 +32,21 @@ async def test_an_answer_survives_reloads_without_a_lost_or_doubled_word(demo: D
     assert tab.errors == []
 
 
-async def test_tabs_opened_before_and_after_the_send_follow_it_live(demo: DemoServer, browser: Browser) -> None:
-    url = demo.chat_url("tabs")
+async def test_tabs_opened_before_and_after_the_send_follow_it_live(slow_demo: DemoServer, browser: Browser) -> None:
+    url = slow_demo.chat_url("tabs")
     before, sender = await ChatPage.open(browser, url), await ChatPage.open(browser, url)
-    await sender.send(QUESTION)
+    await sender.send(LONG_STORY)
     await before.wait_for_words(10)
     after = await ChatPage.open(browser, url)
     await after.wait_for_words(20)
     await expect(sender.status).to_have_text("streaming")  # they saw it while it was written
+    await sender.stop.click()
+    await sender.wait_until_ready()
+    kept = await sender.answer()
+    assert kept == (await expected_answer(LONG_STORY))[: len(kept)]
     for tab in (sender, before, after):
         await tab.wait_until_ready()
-        assert await tab.answer() == await expected_answer(QUESTION)
+        assert await tab.answer() == kept
         await expect(tab.questions).to_have_count(1)
         await expect(tab.answers).to_have_count(1)
         assert tab.errors == []
@@ -62,10 +67,10 @@ async def test_three_turns_from_different_tabs_are_one_conversation(demo: DemoSe
             assert await tab.answer(turn) == await expected_answer(*asked[: turn + 1])
 
 
-async def test_stop_from_the_other_tab_ends_the_answer_everywhere(demo: DemoServer, browser: Browser) -> None:
-    url = demo.chat_url("stop")
+async def test_stop_from_the_other_tab_ends_the_answer_everywhere(slow_demo: DemoServer, browser: Browser) -> None:
+    url = slow_demo.chat_url("stop")
     sender = await ChatPage.open(browser, url)
-    await sender.send("A long story of tides and swifts, please")
+    await sender.send(LONG_STORY)
     await sender.wait_for_words(10)
     other = await ChatPage.open(browser, url)
     await other.wait_for_words(15)
@@ -73,7 +78,7 @@ async def test_stop_from_the_other_tab_ends_the_answer_everywhere(demo: DemoServ
     await sender.wait_until_ready()
     await other.wait_until_ready()
     kept = await sender.answer()
-    assert kept == (await expected_answer("A long story of tides and swifts, please"))[: len(kept)]
+    assert kept == (await expected_answer(LONG_STORY))[: len(kept)]
     await expect(other.answers.last).to_have_text(await sender.answers.last.inner_text(), use_inner_text=True)
     await sender.page.reload()
     await expect(sender.answers).to_have_count(1)
