@@ -21,6 +21,7 @@ from perdure.resumable.events import EventsChat, create_resumable_chat, replay_o
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.wsgi import ChatThread, WsgiBody
 from perdure.sync import timeout
+from tests.doc_pages import application
 from tests.patience import PATIENCE_SECONDS
 from tests.resumable.chats import BASIN, frames
 
@@ -231,7 +232,7 @@ def test_a_closed_thread_takes_no_calls_and_its_bodies_have_ended(chat: EventsCh
         never_begun.call(chat.stop("c"))
 
 
-PROGRAM = """
+CHAT = """
 import sys, time
 from perdure.resumable.events import create_resumable_chat
 from perdure.resumable.wsgi import ChatThread
@@ -241,17 +242,36 @@ def source():
         time.sleep(0.01)
         yield {"type": str(number)}
 
-chat = create_resumable_chat(path=sys.argv[1], basin="test-chats", mode="session")
+chat = create_resumable_chat(path="./data", basin="test-chats", mode="session")
 thread = ChatThread(chat)
-thread.call(chat.make_resumable("c", source, delivery="replay", wait_until=chat.background))
+
+def send():
+    return thread.respond(chat.make_resumable("c", source, delivery="replay", wait_until=chat.background))
+"""
+APPLICATION = """
+def app(environ, start_response):
+    return (send() if environ["PATH_INFO"] == "/send" else thread.respond(chat.history_response("-")))(
+        environ, start_response
+    )
 """
 
 
 def test_the_end_of_a_process_waits_for_what_is_being_written(
     chat: EventsChat, thread: ChatThread, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False)
+    command = [sys.executable, "-W", "error", "-c", CHAT + "send()"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     history = thread.call(chat.history("c"))
+    assert (len(history["events"]), history["active"]) == (20, False)
+
+
+async def test_a_worker_of_a_server_waits_for_it_too(chat: EventsChat, tmp_path: Path) -> None:
+    """Granian's are children of `multiprocessing`, which skip what `atexit` has."""
+    async with application(CHAT + APPLICATION, tmp_path, interface="wsgi") as http:
+        assert (await http.get("/send")).status_code == 202
+    async with chat:
+        history = await chat.history("c")
     assert (len(history["events"]), history["active"]) == (20, False)

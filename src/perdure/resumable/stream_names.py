@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -21,9 +22,9 @@ class InvalidStreamName(Invalid, HTTPException):
 
     def __init__(self, message: str) -> None:
         ValueError.__init__(self, message)
-        self.status_code = BAD_REQUEST
-        self.detail = message
-        self.headers = None
+        self.status_code: int = BAD_REQUEST
+        self.detail: str = message
+        self.headers: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
         return self.message

@@ -20,12 +20,11 @@ routes of chats by an ASGI application beside this one.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from multiprocessing.util import Finalize
 from typing import Final, Protocol, TypeVar
 
 from ..errors import SessionClosed
@@ -39,6 +38,9 @@ T = TypeVar("T")
 
 SILENT_START_SECONDS: Final = 1.0
 """How long a body may be silent before a comment begins it: WSGI sends the headers with the first bytes only."""
+
+EXIT_PRIORITY: Final = 0
+"""Among what `multiprocessing` runs at the end of a process: from 0 on, that is before it ends child processes."""
 
 _HOP_BY_HOP: Final = "connection"
 """The header of a `ChatResponse` that WSGI forbids applications to send."""
@@ -66,7 +68,7 @@ class ChatThread:
         self._chat = chat
         self._starting = threading.Lock()
         self._loop: BackgroundLoop | None = None
-        self._pid: int | None = None
+        self._at_exit: Finalize[None] | None = None
         self._closed = False
 
     def call(self, call: Awaitable[T]) -> T:
@@ -91,7 +93,8 @@ class ChatThread:
         with self._starting:
             self._closed = True
             loop = self._loop
-        atexit.unregister(self._drain_at_exit)
+        if self._at_exit is not None:
+            self._at_exit.cancel()
         if loop is not None:
             loop.close()
 
@@ -106,13 +109,14 @@ class ChatThread:
                 except BaseException:
                     loop.close()
                     raise
-                self._loop, self._pid = loop, os.getpid()
-                atexit.register(self._drain_at_exit)
+                self._loop = loop
+                # Not by `atexit`, which the workers of some servers skip, as children of `multiprocessing` do.
+                self._at_exit = Finalize(None, self._drain_at_exit, exitpriority=EXIT_PRIORITY)
             return self._loop
 
     def _drain_at_exit(self) -> None:
         """Wait for what is being written. The store is left as it is: the executors that it is closed with are gone."""
-        if self._loop is not None and os.getpid() == self._pid:  # a child that was forked has no such thread
+        if self._loop is not None:
             self._loop.call(self._chat.drain)
             self._loop.leave_to_exit()
 
