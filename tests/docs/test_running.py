@@ -65,6 +65,54 @@ async def test_clients_an_open_tab_keeps_in_step(tmp_path: Path) -> None:
     assert shown == [ANSWER]
 
 
+# --- tanstack-ai ----------------------------------------------------------------------------------------------------
+
+TALK: Final = """
+const connection = connectionTo("c1");
+const { ChatClient } = await import("@tanstack/ai-client");
+const until = async (isSo) => {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 20));
+};
+const texts = (client) => client.getMessages().map(({ parts }) => parts.map(({ content }) => content).join(""));
+"""
+
+
+async def test_tanstack_ai(tmp_path: Path) -> None:
+    talk = """
+        const mine = new ChatClient({ connection, threadId: "c1" }), other = connectionTo("c1");
+        const theirs = new ChatClient({ connection: other, threadId: "c1" });
+        theirs.subscribe();
+        await mine.sendMessage("hi");
+        await mine.sendMessage("more");
+        await until(() => theirs.getMessages().length === 4 && !theirs.getSessionGenerating());
+        console.log(JSON.stringify(texts(mine)));
+        console.log(JSON.stringify(texts(theirs)));
+        await connection.stop();
+        process.exit();
+    """
+    async with application(block("tanstack-ai", "make_session_response"), tmp_path) as http:
+        page = block("tanstack-ai", "createS2Connection") + TALK + talk
+        shown = await run_javascript(page, str(http.base_url).rstrip("/"))
+    assert [json.loads(line) for line in shown] == [["hi", ANSWER, "more", ANSWER]] * 2
+
+
+async def test_tanstack_ai_without_a_connection_of_ours(tmp_path: Path) -> None:
+    talk = """
+        const mine = new ChatClient({ connection, threadId: "c1" });
+        await mine.sendMessage("hi");
+        const later = new ChatClient({ connection: connectionTo("c1"), threadId: "c1", persistence: true });
+        later.attach();
+        await until(() => later.getMessages().length === 2);
+        console.log(JSON.stringify(texts(mine)));
+        console.log(JSON.stringify(texts(later)));
+        process.exit();
+    """
+    async with application(block("tanstack-ai", "handle_tanstack_request(request"), tmp_path) as http:
+        page = block("tanstack-ai", "fetchServerSentEvents(`") + TALK + talk
+        shown = await run_javascript(page, str(http.base_url).rstrip("/"))
+    assert [json.loads(line) for line in shown] == [["hi", ANSWER]] * 2
+
+
 # --- anthropic and clients ------------------------------------------------------------------------------------------
 
 
