@@ -20,9 +20,9 @@ are the very ones of `perdure`. Each client has one thread of its own, in which 
   stands still meanwhile, as with any blocking call.
 - **Time-outs.** `with timeout(5): …` bounds the calls within. Ctrl-C, or any other exception in the waiting thread,
   cancels the call.
-- **Forks.** A client does not survive a fork: a call in the child raises `UsageError`. In a server that forks its
-  workers, open the client in each worker, and not before the fork: a fork may catch SQLite
-  with a lock in its hand, which nobody gives back in the child.
+- **Forks.** A client does not survive a fork: a call in the child raises `UsageError`, and so does opening a directory
+  that the parent had open. In a server that forks its workers, open the client in each worker, and not before the
+  fork: besides, a fork may catch SQLite with a lock in its hand, which nobody gives back in the child.
 - **Closing.** A `with` block, or `close`. A client that is forgotten is closed when it is collected, with a
   `ResourceWarning`; at the end of the process its thread is no hindrance.
 - **Bulk.** Each call passes from thread to thread and back. Where there are many records, append them in batches, and

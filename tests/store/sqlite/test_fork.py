@@ -59,11 +59,43 @@ else:
 """,
         tmp_path,
     )
-    refusal = "UsageError this store was opened before a fork; open it again in the child process"
+    refusal = "UsageError this store was opened before a fork; open it after the fork only, in the child"
     assert lines == [refusal] * 4 + ["child ended with 0", "2001"]
 
 
-def test_the_child_may_open_the_directory_itself(tmp_path: Path) -> None:
+def test_the_child_may_not_open_what_its_parent_had_open(tmp_path: Path) -> None:
+    """Its SQLite would believe that it holds the locks of its parent, and lose what it appended when that closes."""
+    lines = run(
+        _LOOP
+        + """
+from perdure.store.sqlite.backup import create_backup
+
+async def in_child():
+    try:
+        await SqliteEngine.open(os.path.join(PATH, "..", os.path.basename(PATH)))
+    except PerdureError as exc:
+        print(type(exc).__name__, "open in the parent process" in str(exc))
+
+engine, stream = on_loop(one_stream(PATH))
+child = os.fork()
+if child == 0:
+    asyncio.run(in_child())
+    try:
+        create_backup(PATH, PATH + "-backup")
+    except PerdureError as exc:
+        print(type(exc).__name__, "open in the parent process" in str(exc))
+else:
+    print("child ended with", os.waitpid(child, 0)[1])
+    on_loop(append(engine, stream, "parent"))
+    print(on_loop(bodies_of(engine, stream)), os.path.exists(PATH + "-backup"))
+    on_loop(engine.aclose())
+""",
+        tmp_path / "data",
+    )
+    assert lines == ["UsageError True", "UsageError True", "child ended with 0", "['parent'] False"]
+
+
+def test_the_child_may_open_what_its_parent_had_closed(tmp_path: Path) -> None:
     lines = run(
         _LOOP
         + """
@@ -74,11 +106,13 @@ async def in_child():
 
 engine, stream = on_loop(one_stream(PATH))
 on_loop(append(engine, stream, "parent"))
+on_loop(engine.aclose())
 child = os.fork()
 if child == 0:
     asyncio.run(in_child())
 else:
     os.waitpid(child, 0)
+    engine, stream = on_loop(one_stream(PATH))
     print(on_loop(bodies_of(engine, stream)))
     on_loop(engine.aclose())
 """,

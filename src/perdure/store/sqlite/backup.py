@@ -43,6 +43,7 @@ from .copying import (
 )
 from .directory import MOUNT_TABLE, DataDirectory, check_is_store
 from .failures import translate, translate_os
+from .inheritance import note_closed, note_open
 from .locks import FileLock
 from .manifest import (
     BACKUP_VERSION,
@@ -258,6 +259,7 @@ def _copy_store(source: DataDirectory, partial: Path, progress: Progress | None)
 def _view(source: DataDirectory) -> Iterator[apsw.Connection]:
     """A connection inside a read transaction. Nobody changes the tables or waits for the log meanwhile."""
     with ExitStack() as stack:
+        stack.callback(note_closed, note_open(source.path))
         for path in (source.users_lock, source.backup_lock):
             lock = FileLock(path)
             stack.callback(lock.close)

@@ -55,7 +55,7 @@ class SqliteEngine:
     """A directory of streams, from `SqliteEngine.open`. Implements `perdure.store.engine.Engine`.
 
     All calls belong to the event loop that opened it. Another process may open the same directory at
-    the same time. A child made by `fork` may not use it: it must open the directory itself.
+    the same time. A child made by `fork` may neither use it nor open the same directory (see `inheritance`).
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class SqliteEngine:
         `maintain=False` leaves the removal of expired records to other processes, as a tool that only
         looks should. `observer` is told of commits and followers. `now_ms` is the clock in milliseconds,
         `vfs` the name of an SQLite file system; both are for tests. Raises `UsageError` for a directory that
-        cannot be used (a network file system, another program's, a newer version's), `StorageFailed` when it
-        cannot be read or written.
+        cannot be used (a network file system, another program's, a newer version's, or open in the parent when this
+        process was forked), `StorageFailed` when it cannot be read or written.
         """
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(None, partial(OpenFiles, path, vfs=vfs))
@@ -334,7 +334,7 @@ class SqliteEngine:
 
     def _check(self) -> None:
         if self._forked:
-            raise UsageError("this store was opened before a fork; open it again in the child process")
+            raise UsageError("this store was opened before a fork; open it after the fork only, in the child")
         if self._closing is not None:
             raise Unavailable("the store is closed")
 

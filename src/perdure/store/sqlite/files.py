@@ -13,6 +13,7 @@ from .change_notes import ChangeNotes
 from .directory import DataDirectory
 from .doorbell import Bell, BellDirectory, Ringer
 from .failures import translate, translate_os
+from .inheritance import note_closed, note_open
 from .locks import FileLock, Turnstile
 from .manifest import MANIFEST
 from .schema import connect, prepare
@@ -37,6 +38,7 @@ class OpenFiles:
             try:
                 undo.callback(directory.remove)
                 self.directory = directory
+                undo.callback(note_closed, note_open(directory.path))
                 self._locks: list[FileLock] = [
                     self._lock(undo, path)
                     for path in (
