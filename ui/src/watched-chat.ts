@@ -5,7 +5,6 @@ import { DefaultChatTransport, type UIMessage } from "ai";
 import { useEffect, useEffectEvent, useState } from "react";
 import { watchChat, type WatchStatus } from "../../src/perdure/web/aisdk.js";
 import { CHAT_API, historyUrl, watchUrl } from "./server";
-import { useVisible } from "./visibility";
 
 /** A turn that breaks at once each time it is joined must not be joined as fast as the network allows. */
 const WATCH_AFTER_ERROR_MS = 1000;
@@ -26,7 +25,6 @@ export function useWatchedChat({ chatId, history, onStatus, onReplace }: Watched
     () => new Chat<UIMessage>({ id: chatId, messages: history, transport: new DefaultChatTransport({ api: CHAT_API }) }),
   );
   const result = useChat({ chat, resume: true, throttle: RENDER_EVERY_MS });
-  const visible = useVisible();
   const tellStatus = useEffectEvent(onStatus);
   const tellReplace = useEffectEvent(onReplace);
 
@@ -34,7 +32,7 @@ export function useWatchedChat({ chatId, history, onStatus, onReplace }: Watched
   // gives back that of the watch; a watch that is opened later catches up by itself.
   const idle = result.status === "ready" || result.status === "error";
   useEffect(() => {
-    if (!visible || !idle) return;
+    if (!idle) return;
     const closing = new AbortController();
     const open = () =>
       watchChat<UIMessage>({
@@ -42,6 +40,7 @@ export function useWatchedChat({ chatId, history, onStatus, onReplace }: Watched
         historyUrl: historyUrl(chat.id),
         getChat: () => chat,
         signal: closing.signal,
+        whileVisible: true,
         onStatus: (status) => tellStatus(status),
         onReplace: (before, after) => tellReplace(before, after),
       });
@@ -50,7 +49,7 @@ export function useWatchedChat({ chatId, history, onStatus, onReplace }: Watched
       clearTimeout(timer);
       closing.abort();
     };
-  }, [chat, visible, idle]);
+  }, [chat, idle]);
 
   const answering = result.status === "streaming";
   useEffect(() => {

@@ -41,6 +41,11 @@ export interface WatchOptions<Message extends { id: string } = any> extends Requ
    * because another tab was faster: put it back into the input box.
    */
   onReplace?: ((before: Message[], after: Message[]) => void) | undefined;
+  /**
+   * Whether to let go of the watch connection while the page is hidden: after five seconds of that, and until it is shown;
+   * then the tab catches up. `onStatus` hears nothing of it but the new `connected`. Default false.
+   */
+  whileVisible?: boolean | undefined;
   /** Called whenever the watch connection comes, goes or ends for good. */
   onStatus?: ((status: WatchStatus) => void) | undefined;
 }
@@ -50,8 +55,7 @@ export interface WatchOptions<Message extends { id: string } = any> extends Requ
  * the page goes to another chat. Safe together with `resume: true`.
  *
  * Over HTTP/1.1 a browser opens at most six connections to one origin, for all tabs together: three tabs that watch and
- * receive an answer use them up, and a stop waits. Serve HTTP/2, or close the watch while the tab is busy or hidden: a new
- * one catches up by itself.
+ * receive an answer use them up, and a stop waits. Serve HTTP/2, or watch with `whileVisible`.
  */
 export function watchChat<Message extends { id: string } = any>(
   options: WatchOptions<Message>,

@@ -5,7 +5,8 @@
 
 import { Backoff, get, hasBody, isPermanent } from "./request.js";
 import { readFrames } from "./sse.js";
-import { Connection, linkedController, pause } from "./waiting.js";
+import { untilSeen } from "./visibility.js";
+import { Connection, linkedController, pause, pauseBeforeRetry } from "./waiting.js";
 
 /** How often a busy tab is looked at. The stock client does not say when it ceases to be busy. */
 const LOOK_MS = 500;
@@ -30,16 +31,17 @@ export function watchChat({ signal: outer, onStatus, ...options }) {
 
 /** Hold the watch connection until closed, and hand its events to the tab. */
 async function listen(options, tab, tell, end) {
-  const { watchUrl, signal } = options;
+  const { watchUrl, signal, whileVisible } = options;
   const backoff = new Backoff(options.reconnectBackoffMs);
   while (!signal.aborted) {
     let error;
-    const connection = new Connection(signal);
+    const connection = new Connection(signal, undefined, options);
     try {
       const response = await get(watchUrl, { ...options, signal: connection.signal });
       if (!hasBody(response)) return end();
       tell({ state: "connected" });
-      for await (const { event, data } of readFrames(response.body, { onBytes: () => connection.isAlive() })) {
+      const reading = { onBytes: () => connection.isAlive(), signal: connection.signal };
+      for await (const { event, data } of readFrames(response.body, reading)) {
         backoff.reset();
         if (event === "generation") tab.hear(data);
       }
@@ -49,10 +51,13 @@ async function listen(options, tab, tell, end) {
     } finally {
       connection.close();
     }
-    const retryInMs = backoff.next();
-    if (retryInMs === undefined) return end(error);
-    tell({ state: "reconnecting", error, retryInMs });
-    await pause(retryInMs, signal);
+    if (!connection.isLetGo) {
+      const retryInMs = backoff.next();
+      if (retryInMs === undefined) return end(error);
+      tell({ state: "reconnecting", error, retryInMs });
+      await pauseBeforeRetry(retryInMs, signal);
+    }
+    if (whileVisible) await untilSeen(signal); // the first event of a connection says all that was missed
   }
 }
 

@@ -1,12 +1,12 @@
 import type { AnthropicMessage } from "./anthropic-message.js";
 import type { ReplayUrl } from "./cursor.js";
-import type { ReconnectOptions, SubscribeOptions } from "./events.js";
+import type { ReconnectOptions, VisibilityOptions } from "./events.js";
 import type { RequestOptions } from "./request.js";
 
 export { accumulateMessage, createAccumulator, messagesFromEvents } from "./anthropic-message.js";
 export type { Accumulator, AnthropicMessage } from "./anthropic-message.js";
 export { subscribe } from "./events.js";
-export type { SubscribeOptions } from "./events.js";
+export type { SubscribeOptions, VisibilityOptions } from "./events.js";
 export { HttpError } from "./request.js";
 
 /** An event of the chat's log: a raw event of the Messages API, `user_message`, or `error`. */
@@ -54,6 +54,8 @@ export interface SubscriptionOptions {
   stopOnTerminal?: boolean | undefined;
 }
 
+export interface ListenOptions extends SubscriptionOptions, VisibilityOptions {}
+
 export interface Subscription {
   /** The events, over as many connections as it takes. They throw an HttpError that another try would not mend. */
   events: AsyncGenerator<ChatEvent, void, undefined>;
@@ -68,12 +70,15 @@ export interface ChatClient {
    * Ask for the events from here on; rejects when the first request fails. Read the events, or cancel.
    *
    * Over HTTP/1.1 a browser opens at most six connections to one origin, for all tabs together: where six tabs stay
-   * subscribed, a `send` waits. Serve HTTP/2, or cancel while the tab is hidden and subscribe again: the cursor is kept.
+   * subscribed, a `send` waits. Serve HTTP/2, or subscribe with `whileVisible`.
    */
-  subscribe(options?: SubscriptionOptions): Promise<Subscription>;
+  subscribe(options?: ListenOptions): Promise<Subscription>;
   /**
    * POST `body` as JSON, and read the answer: from the response, or after a 202 from `subscribeUrl`. Rejects with an
-   * HttpError outside 2xx, so with a 409 while another answer is generated.
+   * HttpError outside 2xx, so with a 409 while another answer is generated. Read the events, or cancel.
+   *
+   * While a subscription of this client with `stopOnTerminal: false` is open, a 202 is all: that subscription shows the
+   * answer, and `events` ask for it only if somebody reads them. Nothing needs to be read or cancelled then.
    */
   send(body: unknown, options?: SubscriptionOptions): Promise<Subscription>;
   /** Stop the answer that is being generated, for everybody. Nothing happens without a `stopUrl`. */

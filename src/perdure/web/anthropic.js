@@ -11,6 +11,8 @@ export { HttpError } from "./request.js";
 
 export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, ...options }) {
   const cursor = new Cursor();
+  /** What closes the subscriptions that stay for later turns. */
+  const listeners = new Set();
 
   async function loadHistory() {
     if (historyUrl === undefined) return snapshotOf(undefined);
@@ -22,12 +24,17 @@ export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, .
     return snapshot;
   }
 
-  async function subscribe({ signal, stopOnTerminal = true } = {}) {
-    return begin(signal, stopOnTerminal, (replay) => replay.open());
+  async function subscribe({ signal, stopOnTerminal = true, whileVisible } = {}) {
+    const closing = linkedController(signal);
+    if (!stopOnTerminal && !closing.signal.aborted) {
+      listeners.add(closing);
+      closing.signal.addEventListener("abort", () => listeners.delete(closing));
+    }
+    return begin(closing, { stopOnTerminal, whileVisible }, (replay) => replay.open());
   }
 
   async function send(body, { signal, stopOnTerminal = true } = {}) {
-    return begin(signal, stopOnTerminal, async (replay, closing) => {
+    return begin(linkedController(signal), { stopOnTerminal }, async (replay, closing) => {
       const connection = new Connection(closing, null); // some servers answer a POST only when all is stored
       try {
         const prepared = withJson(await prepare(sendUrl, options), "POST", body);
@@ -39,7 +46,8 @@ export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, .
         throw error;
       }
       connection.close();
-      await replay.tryToOpen();
+      // Whoever listens has the answer already; who wants it from here as well gets it when the events are read.
+      if (listeners.size === 0) await replay.tryToOpen();
     });
   }
 
@@ -50,13 +58,17 @@ export function createChatClient({ sendUrl, subscribeUrl, historyUrl, stopUrl, .
   }
 
   /** A subscription whose first request is `open`'s. An abort in the middle of that leaves one without events. */
-  async function begin(signal, stopOnTerminal, open) {
-    const closing = linkedController(signal);
-    const replay = new Replay({ ...options, url: subscribeUrl, cursor, signal: closing.signal });
+  async function begin(closing, { stopOnTerminal, whileVisible }, open) {
+    const { signal } = closing;
+    // A place of its own: another subscription may be ahead, and what it has seen, this one has not.
+    const replay = new Replay({ ...options, whileVisible, url: subscribeUrl, cursor: cursor.fork(), signal });
     try {
-      if (!closing.signal.aborted) await open(replay, closing.signal);
+      if (!signal.aborted) await open(replay, signal);
     } catch (error) {
-      if (!closing.signal.aborted) throw error;
+      if (!signal.aborted) {
+        closing.abort();
+        throw error;
+      }
     }
     const events = untilClosed(replay.events(stopOnTerminal ? isTerminal : undefined), closing);
     return { events, cancel: () => closing.abort() };

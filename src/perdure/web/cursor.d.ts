@@ -2,6 +2,8 @@
 export class Cursor {
   /** The next sequence number to read; undefined until there is one. */
   readonly value: number | undefined;
+  /** A place of its own for one of several readers: it begins here, and moves this one on as it goes. */
+  fork(): Cursor;
   /** Move to `place`, an id of a frame or a number; what is neither, or is behind, changes nothing. */
   advance(place: string | number | undefined): void;
 }

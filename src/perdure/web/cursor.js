@@ -3,11 +3,21 @@
 /** One place in a log, shared by all that read for one client. It only ever moves forward. */
 export class Cursor {
   value = undefined;
+  #origin;
+
+  /** A place of its own for one of several readers: it begins here, and moves this one on as it goes. */
+  fork() {
+    const own = new Cursor();
+    own.value = this.value;
+    own.#origin = this;
+    return own;
+  }
 
   /** Move to `place`, an id of a frame or a number; what is neither, or is behind, changes nothing. */
   advance(place) {
     const number = typeof place === "string" && /^[0-9]{1,16}$/.test(place) ? Number(place) : place;
     if (isPlace(number) && !(number <= this.value)) this.value = number;
+    this.#origin?.advance(number);
   }
 }
 

@@ -12,7 +12,16 @@ export interface ReconnectOptions {
   silenceMs?: number | null | undefined;
 }
 
-export interface SubscribeOptions extends RequestOptions, ReconnectOptions {
+export interface VisibilityOptions {
+  /**
+   * Whether to let go of the connection while the page is hidden: after five seconds of that, and until it is shown; then it
+   * goes on where it was. For replays of what is kept, as session mode does: what ends unkept meanwhile cannot be had any
+   * more. Default false. Without a page, as in Node.js and in workers, it changes nothing.
+   */
+  whileVisible?: boolean | undefined;
+}
+
+export interface SubscribeOptions extends RequestOptions, ReconnectOptions, VisibilityOptions {
   /** The replay route. The cursor is added to a string as the query parameter `from`; a function gets it. */
   url: ReplayUrl;
 }

@@ -3,7 +3,8 @@
 import { Cursor, urlAt } from "./cursor.js";
 import { Backoff, hasBody, isPermanent, prepare, request } from "./request.js";
 import { SseParser, readFrames } from "./sse.js";
-import { Connection, pause } from "./waiting.js";
+import { untilSeen } from "./visibility.js";
+import { Connection, pauseBeforeRetry } from "./waiting.js";
 
 export async function* subscribe(options) {
   yield* new Replay(options).events();
@@ -47,14 +48,17 @@ export class Replay {
   }
 
   async #open() {
-    // Outside of the `try`: what a function of the page throws is no failure of the network.
-    const prepared = await prepare(urlAt(this.#options.url, this.#cursor.value), this.#options);
-    const connection = new Connection(this.#signal, this.#silenceMs);
-    try {
-      return { connection, response: await request(prepared, { ...this.#options, signal: connection.signal }) };
-    } catch (error) {
-      connection.close();
-      return { error };
+    for (;;) {
+      // Outside of the `try`: what a function of the page throws is no failure of the network.
+      const prepared = await prepare(urlAt(this.#options.url, this.#cursor.value), this.#options);
+      const connection = new Connection(this.#signal, this.#silenceMs, this.#options);
+      try {
+        return { connection, response: await request(prepared, { ...this.#options, signal: connection.signal }) };
+      } catch (error) {
+        connection.close();
+        if (!connection.isLetGo) return { error };
+      }
+      await untilSeen(this.#signal);
     }
   }
 
@@ -85,10 +89,15 @@ export class Replay {
       }
       if (this.#signal?.aborted) return;
       this.#cursor.advance(parser.lastEventId); // also of a frame that had an id only
+      if (connection?.isLetGo) {
+        await untilSeen(this.#signal);
+        continue; // as it was no failure, there is nothing to wait for
+      }
       const waitMs = error && isPermanent(error) ? undefined : backoff.next();
       if (waitMs === undefined && error) throw error;
       if (waitMs === undefined) return;
-      await pause(waitMs, this.#signal);
+      await pauseBeforeRetry(waitMs, this.#signal);
+      if (this.#options.whileVisible) await untilSeen(this.#signal);
     }
   }
 

@@ -1,4 +1,6 @@
-// What ends a wait of these modules: its time, an abort, or a silence.
+// What ends a wait of these modules: its time, an abort, a silence, or that nobody looks.
+
+import { whenHidden } from "./visibility.js";
 
 /** Servers ping every 15 s. A connection that was silent for three pings is dead, though the browser may not know. */
 const SILENCE_MS = 45_000;
@@ -18,6 +20,16 @@ export function pause(ms, signal, onWakeable) {
   });
 }
 
+/** A pause before a retry, which is due at once when the browser says that it has a network again. */
+export async function pauseBeforeRetry(ms, signal) {
+  let retry;
+  try {
+    await pause(ms, signal, (wake) => globalThis.addEventListener?.("online", (retry = wake)));
+  } finally {
+    globalThis.removeEventListener?.("online", retry);
+  }
+}
+
 /** A controller that is aborted with `outer`, or alone. By hand, since AbortSignal.any is younger than browsers in use. */
 export function linkedController(outer) {
   const controller = new AbortController();
@@ -26,15 +38,22 @@ export function linkedController(outer) {
   return controller;
 }
 
-/** What a request may be ended by: `closing`, or a silence. Close it when the request is over. */
+/**
+ * What a request may be ended by: `closing`, a silence, or, with `whileVisible`, a page that stays hidden. Close it when the
+ * request is over.
+ */
 export class Connection {
+  /** Whether it was ended because the page was hidden. */
+  isLetGo = false;
   #controller;
   #silenceMs;
   #timer;
+  #ceaseLooking;
 
-  constructor(closing, silenceMs) {
+  constructor(closing, silenceMs, { whileVisible = false } = {}) {
     this.#controller = linkedController(closing);
     this.limitSilence(silenceMs);
+    if (whileVisible) this.#ceaseLooking = whenHidden(() => this.#letGo());
   }
 
   get signal() {
@@ -56,6 +75,13 @@ export class Connection {
 
   close() {
     clearTimeout(this.#timer);
+    this.#ceaseLooking?.();
     this.#controller.abort();
+  }
+
+  #letGo() {
+    if (this.signal.aborted) return;
+    this.isLetGo = true;
+    this.#controller.abort(new Error("the page is hidden"));
   }
 }

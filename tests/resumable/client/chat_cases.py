@@ -21,7 +21,7 @@ from tests.resumable.client.cases import (
     stream,
     until,
 )
-from tests.resumable.client.scripted_peer import CUT, SILENCE, Answer, Break, Stall
+from tests.resumable.client.scripted_peer import CUT, SILENCE, Answer, Break, Hold, Stall
 
 SNAPSHOT = {"turns": [{"user": "hi", "assistant": {"id": "m1"}}], "messages": [{"id": "m1"}], "nextSeqNum": 42}
 EMPTY = {"turns": [], "messages": [], "nextSeqNum": 0}
@@ -80,6 +80,8 @@ HISTORIES = [
         ["GET /history"],
     ),
 ]
+
+LISTEN = {"do": "open", "stopOnTerminal": False}
 
 CHAT = [
     Case(
@@ -164,6 +166,62 @@ CHAT = [
         chatting("history", sending(), "rest", sending(), "rest"),
         [{"history": SNAPSHOT}, "opened", e(43), STOP, "end", "opened", STOP, "end"],
         ["GET /history", "POST /send", "GET /stream?from=42", "POST /send", "GET /stream?from=44"],
+    ),
+    Case(
+        "what is sent while a listener is there is a POST and nothing else",
+        [body(stream(1), Stall()), Answer(202), Answer(202)],
+        chatting(LISTEN, reading(1), sending(), sending()),
+        ["opened", e(1), "opened", "opened"],
+        ["GET /stream", "POST /send", "POST /send"],
+    ),
+    Case(
+        "its events are asked for when they are read, from where they were sent",
+        [body(stream(1), Stall()), Answer(202), body(stream(2) + frame(STOP, 3))],
+        chatting(LISTEN, reading(1), sending(), "rest"),
+        ["opened", e(1), "opened", e(2), STOP, "end"],
+        ["GET /stream", "POST /send", "GET /stream?from=1"],
+    ),
+    Case(
+        "a body of a POST is read although a listener is there",
+        [body(stream(1), Stall()), body(stream(2) + frame(STOP, 3))],
+        chatting(LISTEN, reading(1), sending(), "rest"),
+        ["opened", e(1), "opened", e(2), STOP, "end"],
+        ["GET /stream", "POST /send"],
+    ),
+    Case(
+        "a listener that has gone counts no more",
+        [body(stream(1), Stall()), Answer(202), body(stream(2))],
+        chatting(LISTEN, reading(1), "cancel", sending()),
+        ["opened", e(1), "opened"],
+        ["GET /stream", "POST /send", "GET /stream?from=1"],
+    ),
+    Case(
+        "a listener that was refused counts no more",
+        [Answer(403), Answer(202), body(stream(2))],
+        chatting(LISTEN, sending()),
+        [refused(403, "HTTP 403 Forbidden"), "opened"],
+        ["GET /stream", "POST /send", "GET /stream"],
+    ),
+    Case(
+        "a listener whose events are over counts no more",
+        [OVER, Answer(202), body(stream(2))],
+        chatting(LISTEN, "rest", sending()),
+        ["opened", "end", "opened"],
+        ["GET /stream", "POST /send", "GET /stream"],
+    ),
+    Case(
+        "a subscription that ends with the turn is no listener",
+        [body(stream(1), Stall()), Answer(202), body(stream(2))],
+        chatting("open", reading(1), sending()),
+        ["opened", e(1), "opened"],
+        ["GET /stream", "POST /send", "GET /stream?from=1"],
+    ),
+    Case(
+        "a subscription goes on where it was itself, not where others are",
+        [body(stream(1), Hold("gone/other"), Break()), body(stream(2) + frame(STOP, 3), Stall("other")), OVER],
+        chatting(LISTEN, reading(1), {"do": "begin", "step": {"do": "rest"}}, "open", "rest", "finish"),
+        ["opened", e(1), "opened", e(2), STOP, "end", "end"],
+        ["GET /stream", "GET /stream?from=1", "GET /stream?from=1"],
     ),
     *(
         Case(

@@ -30,7 +30,14 @@ class Break:
     """The connection is reset in the middle of the body."""
 
 
-Part: TypeAlias = bytes | Trickle | Stall | Break
+@dataclass(frozen=True)
+class Hold:
+    """Nothing more until this mark is reached."""
+
+    mark: str
+
+
+Part: TypeAlias = bytes | Trickle | Stall | Break | Hold
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,8 @@ class ScriptedPeer:
                         await _send(writer, bytes([byte]))
                 case Break():
                     return False
+                case Hold(mark):
+                    await self.mark(mark).wait()
                 case Stall(name):
                     await self._stall(name, reader)
                     return False

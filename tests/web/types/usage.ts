@@ -30,7 +30,7 @@ export async function chat(id: string, show: (text: string) => void): Promise<vo
     show(`${user} ${assistant?.content[0]?.["text"] ?? error?.message ?? ""} ${stopped === true}`);
   }
   const { signal } = new AbortController();
-  const { events, cancel } = await client.subscribe({ signal, stopOnTerminal: false });
+  const { events, cancel } = await client.subscribe({ signal, stopOnTerminal: false, whileVisible: true });
   for await (const event of events) {
     const { type }: ChatEvent = event;
     if (type === "message_stop") break;
@@ -38,6 +38,8 @@ export async function chat(id: string, show: (text: string) => void): Promise<vo
   cancel();
   try {
     const answer = await client.send({ id, text: "hello" });
+    // @ts-expect-error what is sent is read to its end
+    await client.send({}, { whileVisible: true });
     for await (const message of messagesFromEvents(answer.events)) show((message satisfies AnthropicMessage).id);
   } catch (error) {
     if (error instanceof HttpError && error.status === 409) await client.stop();
@@ -51,9 +53,10 @@ export async function generic(): Promise<void> {
   accumulator.push({ type: "message_stop" });
   if (accumulator.isDone()) accumulator.finalMessage();
   accumulateMessage([]).usage;
+  for await (const event of subscribe({ url: "/api/events", whileVisible: true })) event["any"];
   // @ts-expect-error a subscription needs a URL
   subscribe({});
   // @ts-expect-error and a chat client both of its routes
   createChatClient({ sendUrl: "/api/chat" });
-  watchChat({ watchUrl: "/watch", historyUrl: "/history", getChat: () => null }).close();
+  watchChat({ watchUrl: "/watch", historyUrl: "/history", getChat: () => null, whileVisible: true }).close();
 }

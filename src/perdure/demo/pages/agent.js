@@ -2,7 +2,7 @@
 
 import { subscribe } from "/web/anthropic.js";
 import { Composer } from "./composer.js";
-import { Connection, pause, whileLooking } from "./connection.js";
+import { Connection, pause } from "./connection.js";
 import { element, one, reconcile } from "./elements.js";
 import { showInfo, startFrame } from "./frame.js";
 import { followEnd } from "./scroll.js";
@@ -51,19 +51,17 @@ async function start(prompt) {
 
 /** The log of this run, to its end. */
 async function followRun() {
-  await whileLooking(async (signal) => {
-    // Each time from where the page is: a cursor is the number of the next record.
-    const url = (cursor = records.length) => `${API}/${encodeURIComponent(runId)}/events?from=${cursor}`;
+  // Each time from where the page is: a cursor is the number of the next record.
+  const url = (cursor = records.length) => `${API}/${encodeURIComponent(runId)}/events?from=${cursor}`;
+  while (!isOver()) {
     try {
-      for await (const record of subscribe({ url, signal, fetch: connection.fetch })) take(record);
+      for await (const record of subscribe({ url, whileVisible: true, fetch: connection.fetch })) take(record);
     } catch (error) {
       if (error.status === NOT_FOUND) return showMissing();
       console.warn("The log is read anew.", error);
     }
-    if (isOver()) return true;
-    if (!signal.aborted) await pause(RETRY_MS);
-    return false;
-  });
+    if (!isOver()) await pause(RETRY_MS);
+  }
 }
 
 function take(record) {
@@ -92,7 +90,6 @@ function showStatus(status) {
 function showMissing() {
   one(".records").hidden = true;
   one(".viewport-content").append(element("p", { class: "ending", "data-testid": "missing" }, "There is no such run."));
-  return true;
 }
 
 /** The runs beside the steps, kept fresh while somebody looks. */

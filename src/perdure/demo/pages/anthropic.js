@@ -4,7 +4,7 @@
 import { createChatClient } from "/web/anthropic.js";
 import { keepChatList } from "./chat-list.js";
 import { Composer } from "./composer.js";
-import { Connection, pause, whileLooking } from "./connection.js";
+import { Connection, pause } from "./connection.js";
 import { one } from "./elements.js";
 import { showInfo, startFrame } from "./frame.js";
 import { followEnd } from "./scroll.js";
@@ -24,6 +24,7 @@ history.replaceState(null, "", `?chat=${chatId}`);
 const connection = new Connection(() => composer.update({ offline: connection.isOffline }));
 const composer = new Composer({ key: `anthropic-draft-${chatId}`, onSend: send, onStop: stop });
 const follow = followEnd();
+let client;
 let transcript;
 let submitted = false;
 let taken = false;
@@ -49,20 +50,17 @@ void followLog();
 async function followLog() {
   for (;;) {
     try {
-      const client = newClient();
+      client = newClient();
       transcript = new Transcript(await client.loadHistory());
       transcript.busy = await isActive();
       show();
       follow();
-      await whileLooking(async (signal) => {
-        const { events } = await client.subscribe({ signal, stopOnTerminal: false });
-        for await (const event of events) take(event);
-        if (!signal.aborted) await pause(RETRY_MS);
-      });
+      const { events } = await client.subscribe({ stopOnTerminal: false, whileVisible: true });
+      for await (const event of events) take(event);
     } catch (error) {
       console.warn("The log is read anew.", error); // the server is away, or the chat was deleted
-      await pause(RETRY_MS);
     }
+    await pause(RETRY_MS);
   }
 }
 
@@ -141,13 +139,13 @@ async function send(text) {
 
 /** Post a question; gives why it was not taken, if it was not. */
 async function refusal(text) {
-  const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ id: chatId, text }) };
   try {
-    const { status } = await connection.fetch(API, init);
-    if (status === 202) return undefined;
+    const { cancel } = await client.send({ id: chatId, text });
+    cancel(); // the log shows the answer
+    return undefined;
+  } catch ({ status }) {
     if (status === 409) return "Another tab was faster, so your message is back in the box.";
-    return `The server refused your message (HTTP ${status}), so it is back in the box.`;
-  } catch {
+    if (status) return `The server refused your message (HTTP ${status}), so it is back in the box.`;
     return "Your message did not get through, so it is back in the box.";
   }
 }
@@ -155,7 +153,7 @@ async function refusal(text) {
 /** Ends the answer for every tab, wherever it is written. */
 async function stop() {
   try {
-    await newClient().stop();
+    await client.stop();
     await checkActive();
   } catch {
     composer.notice("The server could not be told to stop. Try again.");

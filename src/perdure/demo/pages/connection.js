@@ -1,4 +1,4 @@
-// Whether the server can be reached, as the requests of this page tell, and who is looking.
+// Whether the server can be reached, as the requests of this page tell.
 
 import { element, one } from "./elements.js";
 
@@ -6,8 +6,6 @@ import { element, one } from "./elements.js";
 const ALARM_AFTER_MS = 600;
 /** How long the page says that the server is back. */
 const RELIEF_MS = 3000;
-/** Long enough for a glance at another tab. */
-const HIDDEN_MS = 5000;
 
 /** Tells on the page whether the server answers. Its `fetch` is the browser's, and watches. */
 export class Connection {
@@ -57,49 +55,6 @@ export class Connection {
     one("main").dataset.offline = this.isOffline;
     this.#onChange();
   }
-}
-
-/**
- * Run `follow(signal)` again and again until it gives true, while there is a network and somebody may be looking: a
- * browser opens six HTTP/1.1 connections to one server, for all tabs together, so a tab that has been hidden for a while
- * gives its own back.
- */
-export async function whileLooking(follow) {
-  for (;;) {
-    await wanted();
-    const closing = new AbortController();
-    const { signal } = closing;
-    let hiding;
-    addEventListener("offline", () => closing.abort(), { signal });
-    document.addEventListener(
-      "visibilitychange",
-      () => {
-        clearTimeout(hiding);
-        if (document.hidden) hiding = setTimeout(() => closing.abort(), HIDDEN_MS);
-      },
-      { signal },
-    );
-    try {
-      if (await follow(signal)) return;
-    } finally {
-      clearTimeout(hiding);
-      closing.abort();
-    }
-  }
-}
-
-function wanted() {
-  return new Promise((resolve) => {
-    const listening = new AbortController();
-    const look = () => {
-      if (document.hidden || !navigator.onLine) return;
-      listening.abort();
-      resolve();
-    };
-    addEventListener("online", look, { signal: listening.signal });
-    document.addEventListener("visibilitychange", look, { signal: listening.signal });
-    look();
-  });
 }
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

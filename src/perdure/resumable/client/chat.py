@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import httpx
 
@@ -76,6 +77,8 @@ class ChatClient:
         self._own_http = http if http_client is None else None
         self._requests = Requests(http, headers)
         self._cursor = Cursor()
+        self._listeners = WeakSet[Replay]()
+        """The subscriptions that stay for later turns."""
 
     async def load_history(self) -> History:
         """The turns so far; what follows them is what the next subscription begins with.
@@ -107,6 +110,8 @@ class ChatClient:
         """
 
         async def open_replay(replay: Replay, _: Interruption) -> None:
+            if not stop_on_terminal:
+                self._listeners.add(replay)
             await replay.open()
             replay.raise_failure()
 
@@ -118,6 +123,9 @@ class ChatClient:
         Raises `HttpError` outside 2xx, so with a 409 while another answer is generated; `TransportError` when there is
         no answer, which leaves open whether the turn was begun; `UsageError` for a body that is no JSON. The rest is
         as with `subscribe`. There is no limit to the wait for an answer: some servers give it when all is stored.
+
+        While a subscription of this client with `stop_on_terminal=False` is open, a 202 is all: that subscription has
+        the answer, and `events` ask for it only if somebody reads them.
         """
         try:
             json = encode_body(body)
@@ -132,7 +140,8 @@ class ChatClient:
                     replay.take(response)
                     return
                 await discard(response)
-            await replay.open()
+            if all(listener.is_over for listener in self._listeners):
+                await replay.open()
 
         return await self._begin(signal, stop_on_terminal, post)
 
@@ -166,7 +175,8 @@ class ChatClient:
         """A subscription whose first request is made by `open_first`."""
         interruption = Interruption(signal)
         is_last = _is_terminal if stop_on_terminal else _is_never_terminal
-        replay = Replay(self._requests, self._subscribe_url, self._cursor, interruption, self._reconnecting, is_last)
+        cursor = self._cursor.fork()  # another subscription may be ahead, and what it has seen, this one has not
+        replay = Replay(self._requests, self._subscribe_url, cursor, interruption, self._reconnecting, is_last)
         try:
             await open_first(replay, interruption)
         except Interrupted:

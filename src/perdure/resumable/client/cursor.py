@@ -17,15 +17,22 @@ _URL: Final = re.compile(r"([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
 class Cursor:
     """One place in a log, shared by all that read for one client. It only ever moves forward."""
 
-    def __init__(self) -> None:
-        self.value: int | None = None
+    def __init__(self, *, origin: Cursor | None = None) -> None:
+        self.value: int | None = None if origin is None else origin.value
         """The next sequence number to read; None until there is one."""
+        self._origin = origin
+
+    def fork(self) -> Cursor:
+        """A place of its own for one of several readers: it begins here, and moves this one on as it goes."""
+        return Cursor(origin=self)
 
     def advance(self, place: str | int | None) -> None:
         """Move to `place`, an id of a frame or a number; what is neither, or is behind, changes nothing."""
         number = parse_cursor(place) if isinstance(place, str) else place
         if is_place(number) and (self.value is None or number > self.value):
             self.value = number
+        if self._origin is not None:
+            self._origin.advance(number)
 
 
 def is_place(value: object) -> TypeGuard[int]:

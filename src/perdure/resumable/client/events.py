@@ -155,6 +155,11 @@ class Replay:
         await self._drop_response()
         await self._interruption.aclose()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there will be no further event."""
+        return self._is_over or self._interruption.is_set
+
     async def _next(self) -> JsonObject | None:
         """The next event; None when there is none any more."""
         while not self._interruption.is_set:
