@@ -65,6 +65,24 @@ async def test_clients_an_open_tab_keeps_in_step(tmp_path: Path) -> None:
     assert shown == [ANSWER]
 
 
+# --- beyond-one-machine ---------------------------------------------------------------------------------------------
+
+
+async def test_beyond_one_machine(tmp_path: Path, postgres_url: str) -> None:
+    code = block("beyond-one-machine", "create_resumable_chat")
+    places = [tmp_path / name for name in ("one", "two")]
+    for place in places:
+        place.mkdir()
+    async with (
+        application(code, places[0], PERDURE_ENGINE=postgres_url) as one,
+        application(code, places[1], PERDURE_ENGINE=postgres_url) as two,
+    ):
+        assert (await one.post("/api/chat/c1")).status_code == 202
+        told = (await two.get("/api/chat/c1/stream", params={"from": 0})).text
+        assert re.findall(r'"word":"(\w+)"', told) == ANSWER.split()
+        assert (await two.delete("/api/chat/c1")).status_code == 204
+
+
 # --- tanstack-ai ----------------------------------------------------------------------------------------------------
 
 TALK: Final = """
