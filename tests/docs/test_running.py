@@ -131,6 +131,50 @@ async def test_tanstack_ai_without_a_connection_of_ours(tmp_path: Path) -> None:
     assert [json.loads(line) for line in shown] == [["hi", ANSWER]] * 2
 
 
+SESSION: Final = """
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from perdure.resumable.tanstack_ai import create_resumable_chat, replay_options
+
+chat = create_resumable_chat(path="./data", basin="my-app-chats", mode="session")
+app = FastAPI(lifespan=chat.lifespan)
+
+
+async def answer(messages, context):
+    asks = messages[-1]["role"] == "user"
+    run = {"threadId": "t", "runId": "r1" if asks else "r2"}
+    yield {"type": "RUN_STARTED", **run}
+    if asks:
+        yield {"type": "TOOL_CALL_START", "toolCallId": "c1", "toolCallName": "look"}
+        yield {"type": "TOOL_CALL_END", "toolCallId": "c1"}
+        asked = {"id": "i1", "reason": "approval_required", "toolCallId": "c1"}
+        yield {"type": "RUN_FINISHED", **run, "outcome": {"type": "interrupt", "interrupts": [asked]}}
+        return
+    yield {"type": "TOOL_CALL_RESULT", "toolCallId": "c1", "messageId": "x", "content": "seen"}
+    yield {"type": "TEXT_MESSAGE_START", "messageId": "a2", "role": "assistant"}
+    yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": "a2", "delta": "Words from your model"}
+    yield {"type": "RUN_FINISHED", **run}
+
+
+@app.post("/api/chat")
+async def send(body: dict[str, Any]) -> Response:
+    return await chat.make_session_response(
+        body["id"], messages=body["messages"], source=answer, wait_until=chat.background
+    )
+
+
+@app.get("/api/chat/replay")
+async def replay(request: Request, id: str) -> Response:
+    return await chat.replay(id, **replay_options(request))
+"""
+
+
+async def test_clients_a_session_of_tanstack_ai(tmp_path: Path) -> None:
+    async with application(SESSION, tmp_path) as http:
+        assert await run_python(at(http, block("clients", "create_tanstack_client")), tmp_path) == [ANSWER]
+
+
 # --- anthropic and clients ------------------------------------------------------------------------------------------
 
 

@@ -121,6 +121,30 @@ test("what is sent holds the messages, the run, and what `body` adds, which wins
   assert.deepEqual(asked.map(({ credentials }) => credentials), Array(3).fill("same-origin"));
 });
 
+test("what is sent waits for a subscription that is being opened, and not for one that cannot be", async () => {
+  const asked = [];
+  const gates = [];
+  const fetch = async (url, { method = "GET", signal }) => {
+    asked.push(method);
+    if (method === "GET") await new Promise((resolve) => gates.push(resolve));
+    return new Response(method === "GET" ? frame(FINISHED, 2) : null, { status: 200, signal });
+  };
+  const connection = createConnection({ ...URLS, fetch });
+  const { chunks, over } = following(connection);
+  const sending = connection.send([]);
+  await until(() => gates.length === 1);
+  await new Promise(setImmediate);
+  assert.deepEqual(asked, ["GET"]);
+  gates.pop()();
+  await Promise.all([sending, over]);
+  assert.deepEqual(asked, ["GET", "POST"]);
+  assert.deepEqual(chunks, [FINISHED]);
+  const refused = createConnection({ ...URLS, ...scripted(403, null) });
+  const failing = assert.rejects(collect(refused.subscribe()), /403/);
+  await refused.send([]);
+  await failing;
+});
+
 test("what is sent and refused is an error, and an abort is none", async () => {
   const { fetch } = scripted(409);
   const connection = createConnection({ ...URLS, fetch });

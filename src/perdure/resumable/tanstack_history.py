@@ -7,7 +7,7 @@ fold between calls. Work is linear in the log.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from msgspec import Struct
 
@@ -22,12 +22,20 @@ class History(TypedDict):
     """A chat as its log tells it, ready to be sent as JSON.
 
     `messages` are UI messages; what an active generation has written so far is left out, since a client gets it by
-    following from `nextSeqNum`.
+    following from `nextSeqNum`. `interrupts` is there while the last run waits for the user.
     """
 
     messages: list[JsonObject]
     nextSeqNum: int
     active: bool
+    interrupts: NotRequired[Interrupts]
+
+
+class Interrupts(TypedDict):
+    """What a run has asked the user, in the form in which TanStack AI loads it."""
+
+    runId: str
+    pending: list[JsonObject]
 
 
 class Opening(Struct, frozen=True):
@@ -108,9 +116,13 @@ class SessionFold:
     def history(self) -> History:
         """What a page loads, and where it goes on."""
         if self._generation is None:
-            return {"messages": list(self._fold.messages()), "nextSeqNum": self.next_seq_num, "active": False}
-        fence_seq_num, messages = self._generation
-        return {"messages": list(messages), "nextSeqNum": fence_seq_num, "active": True}
+            messages = list(self._fold.messages())
+            history: History = {"messages": messages, "nextSeqNum": self.next_seq_num, "active": False}
+            if self.pause is not None:
+                history["interrupts"] = {"runId": self.pause.run_id, "pending": [*self.pause.interrupts]}
+            return history
+        fence_seq_num, before = self._generation
+        return {"messages": list(before), "nextSeqNum": fence_seq_num, "active": True}
 
     def opening(self) -> Opening:
         """What a page gets that asks for everything: whole turns as messages, a run that is active from its start."""

@@ -22,6 +22,9 @@ export function createS2Connection({ mode = "single-use", stopUrl, ...rest }) {
   return stopUrl === undefined ? connection : { ...connection, stop: () => stopAt(stopUrl, options) };
 }
 
+/** How long what is sent waits for the subscription to begin. */
+const OPENING_MS = 2000;
+
 const BY_REPLAY = { model: "s2-replay" };
 const MODES = { "single-use": answersOf, shared: answersOf, session: s2SessionOf };
 
@@ -40,15 +43,22 @@ function s2SessionOf(options) {
 /** Whatever is sent is answered in the one log that is subscribed to. */
 function sessionOf(options, ending) {
   const cursor = new Cursor();
+  let opening = Promise.resolve();
 
   async function* subscribe(signal) {
+    if (signal?.aborted) return;
     const replay = new Replay({ ...options, url: options.subscribeUrl, cursor, signal });
+    opening = replay.tryToOpen();
+    await opening;
     const isTold = yield* chunksOf(replay);
     // The UI library would wait for ever for the end of a run that was over before, or was cut off.
     if (!signal?.aborted && (replay.foundNothing || !isTold)) yield ending();
   }
 
   async function send(messages, data, signal, runContext) {
+    // A subscription that is answered after a whole turn begins with its messages, and the end of the run, for which the
+    // UI library waits, is not among them.
+    await pause(OPENING_MS, signal, (wake) => opening.then(wake, wake));
     if (signal?.aborted) return;
     const connection = new Connection(signal, null); // some servers answer a POST only when all is stored
     try {

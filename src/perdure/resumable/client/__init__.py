@@ -1,7 +1,8 @@
 """Clients of resumable chats, for programs that are no browser: terminals, bots, services, tests.
 
 `subscribe` reads the JSON events of a replay route; `create_chat_client` is for chats of the Anthropic adapter:
-history, events, sending, stopping; `replay_text` reads plain text. They do what the browser modules in `perdure.web`
+history, events, sending, stopping; `create_tanstack_client` is for sessions of TanStack AI, and `create_connection` for
+what is below their messages; `replay_text` reads plain text. They do what the browser modules in `perdure.web`
 do: reconnect from the last id on, tell what is refused for good from what may pass, and leave no connection open.
 
 Needs httpx: `pip install 'perdure[client]'`.
@@ -29,6 +30,7 @@ from .connection import Connection, ExtraBody, RunContext, create_connection
 from .cursor import ReplayUrl
 from .events import subscribe
 from .requests import Headers, HeaderSource, HttpError, Url
+from .tanstack import Answer, TanstackClient, create_tanstack_client
 from .text import replay_text
 from .waiting import RECONNECT_BACKOFF_MS, SILENCE_MS, Signal
 
@@ -36,6 +38,7 @@ __all__ = [
     "RECONNECT_BACKOFF_MS",
     "SILENCE_MS",
     "Accumulator",
+    "Answer",
     "ChatClient",
     "Connection",
     "ExtraBody",
@@ -48,6 +51,7 @@ __all__ = [
     "RunContext",
     "Signal",
     "Subscription",
+    "TanstackClient",
     "Turn",
     "TurnError",
     "Url",
@@ -55,6 +59,7 @@ __all__ = [
     "create_accumulator",
     "create_chat_client",
     "create_connection",
+    "create_tanstack_client",
     "messages_from_events",
     "replay_text",
     "subscribe",

@@ -78,6 +78,10 @@ class Connection:
         """Where the next subscription begins: behind the last chunk that was given. None for the beginning."""
         return self._cursor.value
 
+    def advance(self, cursor: int) -> None:
+        """Begin the next subscription at `cursor`, the `nextSeqNum` of a history; what is behind changes nothing."""
+        self._cursor.advance(cursor)
+
     async def subscribe(self, *, signal: Signal | None = None) -> AsyncGenerator[JsonObject, None]:
         """The chunks of the chat from the cursor on.
 
