@@ -122,7 +122,7 @@ class PostgresEngine:
             durability = await look_at_durability(connection)
             await connection.execute(FOR_READING)
         except BaseException as exc:
-            connection.terminate()
+            await connection.aclose()
             if isinstance(exc, (ConnectionLost, TransactionUndone)):
                 raise Unavailable(f"PostgreSQL went away while it was opened: {exc}") from exc
             raise

@@ -205,8 +205,13 @@ async def _script(connection: Connection, step: int) -> str:
 
 async def _version(connection: Connection) -> int:
     """The version of the tables, 0 if there are none."""
-    (row,) = await connection.fetch("SELECT to_regclass($1) IS NOT NULL", f"{SCHEMA}.format")
-    if not row[0]:
+    # Looked up in the tables: `to_regclass` may answer within a transaction from what was known before it began.
+    found = await connection.fetch(
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = $1 AND c.relname = 'format'",
+        SCHEMA,
+    )
+    if not found:
         return 0
     rows: list[Row] = await connection.fetch(f"SELECT version FROM {SCHEMA}.format")
     return int(str(rows[0][0]))
