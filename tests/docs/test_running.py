@@ -240,9 +240,11 @@ async def test_openai(tmp_path: Path) -> None:
             page = block("openai", "response.output_text.delta").replace("live=1&", "")  # a loop that ends
             shown = await run_javascript(page, str(http.base_url).rstrip("/"))
     assert shown == ["user: Hello", "text: Good ", "text: day"] * 2
-    (first, second), completed = api.requests, text_response()[-1]
-    assert first.get("previous_response_id") is None
-    assert second["previous_response_id"] == completed["response"]["id"]
+    hello = {"role": "user", "content": "Hello"}
+    assert [request["input"] for request in api.requests] == [
+        [hello],
+        [hello, {"role": "assistant", "content": "Good day"}, hello],
+    ]
 
 
 async def test_events(tmp_path: Path) -> None:

@@ -7,9 +7,13 @@
 
     @app.post("/api/chat/{chat_id}")
     async def send(chat_id: str, body: ChatRequest):
-        def source():  # called only once the turn is claimed: a 409 costs no model call
-            return client.responses.create(model=..., input=body.input, stream=True)
-        return await chat.make_resumable(f"chat-{chat_id}", source, wait_until=chat.background)
+        name = f"chat-{chat_id}"
+        async def source():  # called only once the turn is claimed: a 409 costs no model call
+            said = await chat.conversation(name, body.text)
+            yield {"type": "user_message", "message": body.text}
+            async for event in await client.responses.create(model=..., input=said, stream=True):
+                yield event
+        return await chat.make_resumable(name, source, wait_until=chat.background)
 
     @app.get("/api/chat/{chat_id}/stream")
     async def replay(request: Request, chat_id: str):
@@ -26,6 +30,7 @@ of a frame is the cursor.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..client import S2, Stream
@@ -39,8 +44,9 @@ from .events import HistoryEvent as HistoryEvent
 from .events_history import read_page
 from .events_records import EventsAdapter
 from .generation import Plan
-from .json_body import parse_object
+from .json_body import JsonObject, JsonValue, parse_object
 from .lease import GenerationAbandoned
+from .openai_conversation import conversation
 from .openai_records import Numbers, as_sent, error_event, type_of
 from .openai_records import is_terminal as is_terminal
 from .responses import ChatResponse as ChatResponse
@@ -75,6 +81,32 @@ _LOOK_BACK_RECORDS: Final = 64
 
 class ResponsesChat(EventsChat):
     """Resumable answers of the Responses API, from `create_resumable_chat`."""
+
+    async def conversation(
+        self, name: str, text: str | Sequence[Mapping[str, JsonValue]] | None = None
+    ) -> list[JsonObject]:
+        """The `input` of the next request to the API: what was said so far, and then `text` in the user's voice.
+
+        It needs nothing that the API keeps, so it has turns as well that `previous_response_id` cannot lead to: of a
+        response that was stopped its texts are there. `perdure.resumable.openai_conversation` has the rules. Thoughts
+        and the calls of the API's own tools are left out, and so is a turn without an answer. A call of a function has
+        the output that the source yielded, `{"type": "function_call_output", "call_id": …, "output": …}`; one that
+        the answer ended with has a word about that for an output; others are left out.
+
+        Best called in the source: what the generation that is active has written is not in it. It is empty for logs
+        without `{"type": "user_message", "message": …}` events.
+
+        Args:
+            name: the stream.
+            text: what the user says now: text, or content parts of the API, such as images.
+        """
+        head = await self._head(await self._store.stream(name))
+        end_seq = head.next_seq_num
+        if head.active and head.active_start is not None:
+            end_seq = head.active_start
+        stored = (await self._page(name, None, None)).events
+        events = [parse_object(event.body) or {} for event in stored if event.seq_num < end_seq]
+        return conversation(events, text)
 
     def _plan(self, source: object) -> Plan:
         numbers = Numbers()
