@@ -313,8 +313,12 @@ class ResumableChat:
             if self._server_end.has_come:  # a client that asks again before the server has closed its door
                 plan = msgspec.structs.replace(plan, end_at=EndAt.TAIL, waits_for_stream=False)
         reader: Reader | None = None
-        if run is not None and self._settings.mode is Mode.SINGLE_USE:
-            reader = run.attach_reader(plan.start_seq, tap)
+        tap_from = None
+        if run is not None:
+            if self._settings.mode is Mode.SINGLE_USE:
+                reader = run.attach_reader(plan.start_seq, tap)
+            else:
+                tap_from = run.tap_from
         body = FollowingBody(
             stream,
             plan,
@@ -323,6 +327,7 @@ class ResumableChat:
             keep_alive_ms=self._settings.keep_alive_ms,
             jitter=self._surroundings.jitter,
             tap=tap,
+            tap_from=tap_from,
             reached=None if reader is None else reader.reached,
             on_close=None if reader is None else reader.detach,
         )

@@ -300,6 +300,7 @@ class ResumableStreamContext:
         return "DONE" if head.reusable_token and tokens.is_terminal(head.reusable_token) else True
 
     async def _joined(self, stream: Stream, decoder: SkippingDecoder) -> TextStream | None:
+        run = self._runs.get((stream.basin_name, stream.name))
         body = FollowingBody(
             stream,
             BodyPlan(0, EndAt.TERMINAL_FENCE),
@@ -307,6 +308,7 @@ class ResumableStreamContext:
             self._warden,
             keep_alive_ms=None,
             jitter=self._surroundings.jitter,
+            tap_from=None if run is None else run.tap_from,
         )
         try:
             exists = await body.open()

@@ -71,7 +71,11 @@ class BodyPlan(Struct, frozen=True):
 
 
 class FollowingBody:
-    """An async iterator over the bytes of a body. `aclose` it; that works at any time, also before the first step."""
+    """An async iterator over the bytes of a body. `aclose` it; that works at any time, also before the first step.
+
+    `tap` gives the records from the first one on, and `tap_from` those from a sequence number on, if they become
+    durable next in this process: then the body has caught up, and needs the store no more.
+    """
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class FollowingBody:
         keep_alive_ms: float | None,
         jitter: Callable[[], float],
         tap: Tap | None = None,
+        tap_from: Callable[[int], Tap | None] | None = None,
         reached: Callable[[int], None] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
@@ -95,6 +100,7 @@ class FollowingBody:
         self._reached = reached
         self._on_close = on_close
         self._session: ReadSession | Tap | None = tap
+        self._tap_from = tap_from
         self._lease_ms = plan.lease_ms if plan.knows_state else warden.unknown_lease_ms
         self._cursor = plan.start_seq
         self._seen_any = plan.gapless_from_start
@@ -217,21 +223,17 @@ class FollowingBody:
         if session is None:
             return None
         while True:
-            deadline = self._next_deadline(pings)
-            timeout = asyncio.timeout_at(deadline)
             try:
-                async with timeout:
-                    batch = await session.next_batch()
-            except TimeoutError:
-                if not timeout.expired():
-                    raise
+                if not isinstance(session, Tap):
+                    session = await self._tapped(session)
+                batch, in_time = await _next_of(session, self._next_deadline(pings))
             except _GONE as exc:
                 if not self.is_endless:
                     raise  # what was to come is lost, and the client is to know
                 logger.info("a live replay ends: %s", exc)
                 self._ended = True
                 return None
-            else:
+            if in_time:
                 if batch is None:
                     if isinstance(session, Tap) and not self._ended:
                         # Dry: the store has what comes next.
@@ -251,6 +253,15 @@ class FollowingBody:
                 assert self._keep_alive is not None
                 self._ping_at = now + self._keep_alive
                 return None
+
+    async def _tapped(self, session: ReadSession) -> ReadSession | Tap:
+        """A tap in the place of `session`, if that has nothing more to give before it."""
+        tap = None if self._tap_from is None or self._ended else self._tap_from(self._cursor)
+        if tap is None:
+            return session
+        self._session = tap
+        await session.aclose()
+        return tap
 
     async def _open(self) -> ReadSession | None:
         """Start reading; None if there is nothing to read and nothing to wait for."""
@@ -308,6 +319,21 @@ class PrecededBody:
         """Let go of everything. Idempotent."""
         self._first = None
         await self._body.aclose()
+
+
+async def _next_of(session: ReadSession | Tap, deadline: float | None) -> tuple[ReadBatch | None, bool]:
+    """What the session gives next, and whether it came before `deadline`."""
+    if isinstance(session, Tap):
+        batch = await session.next_batch(deadline)
+        return batch, batch is None or bool(batch.records)
+    timeout = asyncio.timeout_at(deadline)
+    try:
+        async with timeout:
+            return await session.next_batch(), True
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        return None, False
 
 
 def _is_terminal_fence(record: SequencedRecord) -> bool:

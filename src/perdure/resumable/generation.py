@@ -177,6 +177,11 @@ class Generation:
         """Everything that becomes durable from now on; call it before the task has written anything."""
         return self._readers.tap()
 
+    def tap_from(self, seq_num: int) -> Tap | None:
+        """Everything from `seq_num` on as it becomes durable; None if that is not what becomes durable next here."""
+        head = self.head
+        return None if head is None or head.next_seq_num != seq_num else self._readers.tap()
+
     def interrupt(self, why: Interruption) -> bool:
         """End the generation for this reason, unless it is ending already. True if it ends for this reason."""
         if self._interruption is None and self._phase in (_Phase.NEW, _Phase.GENERATING):

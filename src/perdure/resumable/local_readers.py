@@ -11,8 +11,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from ..model.batches import AppendAck
-from ..model.records import AppendRecord
+from ..model.batches import AppendAck, ReadBatch
+from ..model.records import AppendRecord, SequencedRecord
 from .tap import Tap
 
 logger: Final = logging.getLogger("perdure.resumable")
@@ -50,7 +50,7 @@ class LocalReaders:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._taps: list[Tap] = []
+        self._taps: dict[Tap, None] = {}
         self._readers: set[Reader] = set()
         self._moved: asyncio.Event | None = None
 
@@ -90,14 +90,29 @@ class LocalReaders:
 
     def tap(self) -> Tap:
         """Everything that becomes durable from now on."""
-        tap = Tap()
-        self._taps.append(tap)
+        tap = Tap(self._forget_tap)
+        self._taps[tap] = None
         return tap
+
+    def _forget_tap(self, tap: Tap) -> None:
+        self._taps.pop(tap, None)
 
     def became_durable(self, ack: AppendAck, records: Sequence[AppendRecord]) -> None:
         """Hand a batch that was acknowledged to the taps."""
+        if not self._taps:
+            return
+        timestamp = ack.end.timestamp
+        batch = ReadBatch(
+            tuple(
+                [
+                    SequencedRecord(seq_num, timestamp, record.body, record.headers)
+                    for seq_num, record in enumerate(records, ack.start.seq_num)
+                ]
+            )
+        )
+        metered_bytes = sum([record.metered_bytes for record in records])
         for tap in self._taps:
-            tap.put(ack, records)
+            tap.put(batch, metered_bytes)
 
     def close_taps(self) -> None:
         """Nothing more comes from here; who reads from a tap goes on in the store."""
