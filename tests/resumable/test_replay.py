@@ -367,6 +367,16 @@ async def test_silences_are_bridged_by_comments(s2: S2) -> None:
     await chat.aclose()
 
 
+async def test_the_silence_before_the_first_token_is_bridged_too(s2: S2) -> None:
+    chat = await chat_on(s2, keep_alive_ms=20, session_lease_ms=None)
+    source = Source()
+    reading = Reading(await chat.make_resumable("c", source, wait_until=chat.background))
+    await reading.until(": keep-alive\n\n: keep-alive\n\n")
+    source.end()
+    await reading.rest()
+    await chat.aclose()
+
+
 async def test_no_comments_if_they_are_disabled(s2: S2) -> None:
     chat = await chat_on(s2, keep_alive_ms=None)
     assert chat is not None

@@ -49,6 +49,9 @@ class EndAt(Enum):
     NEVER = "never"
 
 
+_TO_TAIL: Final = (EndAt.TAIL, EndAt.TERMINAL_FENCE_OR_TAIL)
+
+
 class BodyPlan(Struct, frozen=True):
     """What one body shows.
 
@@ -109,6 +112,8 @@ class FollowingBody:
         self._ping_at: float | None = None
         self._look_at: float | None = None
         """When to look whether the writer is dead; None while that is not to be asked."""
+        if tap is not None:
+            self._quiet_from_now()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -256,7 +261,9 @@ class FollowingBody:
 
     async def _tapped(self, session: ReadSession) -> ReadSession | Tap:
         """A tap in the place of `session`, if that has nothing more to give before it."""
-        tap = None if self._tap_from is None or self._ended else self._tap_from(self._cursor)
+        if self._tap_from is None or self._ended or self._plan.end_at in _TO_TAIL:
+            return session
+        tap = self._tap_from(self._cursor)
         if tap is None:
             return session
         self._session = tap
@@ -265,7 +272,7 @@ class FollowingBody:
 
     async def _open(self) -> ReadSession | None:
         """Start reading; None if there is nothing to read and nothing to wait for."""
-        wait = 0 if self._plan.end_at in (EndAt.TAIL, EndAt.TERMINAL_FENCE_OR_TAIL) else None
+        wait = 0 if self._plan.end_at in _TO_TAIL else None
         for poll in itertools.count():
             session = self._stream.read_session(SeqNum(self._cursor), clamp=True, wait=wait)
             try:

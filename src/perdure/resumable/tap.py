@@ -19,9 +19,6 @@ from ..model.batches import ReadBatch
 MAX_WAITING_BYTES: Final = 256 * 1024
 """What may wait for a reader in memory; beyond that it reads from the store."""
 
-CLOCK_SECONDS: Final = 0.001
-"""The clock of an event loop may be so coarse, and a timer come so much too early."""
-
 _NOTHING_YET: Final = ReadBatch(())
 
 
@@ -72,7 +69,7 @@ class Tap:
         while not self._waiting:
             if self._dry:
                 return None
-            if deadline is not None and self._loop.time() >= deadline - CLOCK_SECONDS:
+            if deadline is not None and self._loop.time() >= deadline:
                 return _NOTHING_YET
             waiter = self._waiter = self._loop.create_future()
             self._due = deadline
@@ -105,7 +102,7 @@ class Tap:
         self._alarm = None
         if self._waiter is None or self._due is None:
             return
-        if self._due - self._loop.time() < CLOCK_SECONDS:
+        if self._loop.time() >= self._due:
             self._wake()
         else:
             self._set_alarm(self._due)
