@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 from perdure.demo.models import Turn
 from perdure.demo.stand_in import StandIn
 
-READY_MS = 30_000
+READY_MS = 60_000
 
 
 def words(markdown: str) -> list[str]:
