@@ -34,12 +34,12 @@ from .responses import EVENT_STREAM_HEADERS, ChatResponse
 
 __all__ = ["ChatThread", "WsgiBody", "WsgiResponse"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-SILENT_START_SECONDS: Final = 1.0
+_SILENT_START_SECONDS: Final = 1.0
 """How long a body may be silent before a comment begins it: WSGI sends the headers with the first bytes only."""
 
-EXIT_PRIORITY: Final = 0
+_EXIT_PRIORITY: Final = 0
 """Among what `multiprocessing` runs at the end of a process: from 0 on, that is before it ends child processes."""
 
 _HOP_BY_HOP: Final = "connection"
@@ -71,7 +71,7 @@ class ChatThread:
         self._at_exit: Finalize[None] | None = None
         self._closed = False
 
-    def call(self, call: Awaitable[T]) -> T:
+    def call(self, call: Awaitable[_T]) -> _T:
         """Wait for what a method of the chat object gives, such as `thread.call(chat.stop(name))`.
 
         Raises what it raises; `SessionClosed` after `close`, and `UsageError` after a fork. `perdure.sync.timeout`
@@ -111,7 +111,7 @@ class ChatThread:
                     raise
                 self._loop = loop
                 # Not by `atexit`, which the workers of some servers skip, as children of `multiprocessing` do.
-                self._at_exit = Finalize(None, self._drain_at_exit, exitpriority=EXIT_PRIORITY)
+                self._at_exit = Finalize(None, self._drain_at_exit, exitpriority=_EXIT_PRIORITY)
             return self._loop
 
     def _drain_at_exit(self) -> None:
@@ -197,7 +197,7 @@ class WsgiBody:
         # In a task of its own: a body ends with a wait that is cancelled.
         step = self._step = self._step or asyncio.get_running_loop().create_task(self._read())
         if silence is not None:
-            await asyncio.wait((step,), timeout=SILENT_START_SECONDS)
+            await asyncio.wait((step,), timeout=_SILENT_START_SECONDS)
             if not step.done():
                 return silence
         chunk = await step
