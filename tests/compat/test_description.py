@@ -195,7 +195,7 @@ def narrow(aim: Aim) -> str:
 
 
 @ALL.parametrize()
-@generated(2_000)
+@generated(500)
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_every_answer_is_described_in_the_long_run(case: Case, aim: Aim, tally: Tally) -> None:
