@@ -33,6 +33,7 @@ SCENARIOS = (
     "tabs",
     "served_append",
     "served_read",
+    "replicated",
     "sdk",
 )
 

@@ -82,9 +82,10 @@ class PostgresEngine:
             dial, server, now_ms=now_ms, on_followers=observer.followers_changed, poll_seconds=poll_seconds
         )
         self._writers = [
-            Writer(Session(dial, outage_seconds), now_ms=now_ms, on_commit=self._on_commit) for _ in range(WRITERS)
+            Writer(Session(dial, outage_seconds, self._pool.retire), now_ms=now_ms, on_commit=self._on_commit)
+            for _ in range(WRITERS)
         ]
-        self._changes = Changes(lambda: Session(dial, outage_seconds))
+        self._changes = Changes(lambda: Session(dial, outage_seconds, self._pool.retire))
         self._sweeper = Sweeper(self._changes.run_here, now_ms, self._on_swept)
         self._usage = PostgresUsageBook(self._query, self._change, now_ms)
 
@@ -182,7 +183,6 @@ class PostgresEngine:
     def _on_commit(self, committed: Committed | None) -> None:
         """Wake followers before the writers hear of it."""
         if committed is None:
-            self._pool.retire()
             self._observer.commit_failed()
             return
         blocks = committed.blocks

@@ -35,6 +35,7 @@ class Pool:
         self._dial = dial
         self._outage_seconds = outage_seconds
         self._idle: list[Connection] = []
+        self._generation = 0
         self._slots = asyncio.Semaphore(max_connections)
         self._users = 0
         self._closed = False
@@ -62,7 +63,6 @@ class Pool:
                     try:
                         return await self._try(query)
                     except (ConnectionLost, TransactionUndone) as exc:
-                        self.retire()
                         pause = pauses.next()
                         if loop.time() + pause > deadline:
                             raise Unavailable(f"PostgreSQL cannot be reached: {exc}") from exc
@@ -77,21 +77,32 @@ class Pool:
             raise Unavailable("the store is closed")
 
     async def _try(self, query: Callable[[Connection], Awaitable[T]]) -> T:
+        generation = self._generation
         connection = self._idle.pop() if self._idle else await self._dial()
         try:
-            result = await query(connection)
+            try:
+                result = await query(connection)
+            except ConnectionLost:
+                self.retire()
+                raise
+            if generation != self._generation:
+                raise ConnectionLost("the primary may have changed during a read")
+            return result
         except asyncio.CancelledError:
             connection.terminate()  # a statement is still going on
             raise
         finally:
-            if self._closed:
+            if self._closed or generation != self._generation:
                 connection.terminate()
             elif not connection.is_closed:
                 self._idle.append(connection)
-        return result
 
     def retire(self) -> None:
-        """Use none of the idle connections any more: where one was lost, the others may lead to a former primary."""
+        """Use none of the connections any more, nor what those in use still bring.
+
+        Where one was lost, the others may lead to a former primary, which may not know yet that it is none.
+        """
+        self._generation += 1
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.terminate()

@@ -70,10 +70,16 @@ class Transaction:
 
 
 class Session:
-    """One connection at a time, and the row of its marks. Used by one task at a time; `dial` makes a connection."""
+    """One connection at a time, and the row of its marks. Used by one task at a time.
 
-    def __init__(self, dial: Callable[[], Awaitable[Connection]], outage_seconds: float) -> None:
+    `dial` makes a connection, `on_lost` is called when one was lost.
+    """
+
+    def __init__(
+        self, dial: Callable[[], Awaitable[Connection]], outage_seconds: float, on_lost: Callable[[], None]
+    ) -> None:
         self._dial = dial
+        self._on_lost = on_lost
         self._outage_seconds = outage_seconds
         self._writer_id = uuid.uuid4()
         self._connection: Connection | None = None
@@ -166,14 +172,17 @@ class Session:
             except ConnectionLost as exc:
                 logger.warning("a transaction was cut off: %s", exc)
                 self._drop()
+                self._on_lost()
                 try:
                     await self._connected(deadline)
                 except Unavailable as unreachable:
                     if exc.may_have_committed:
-                        raise StorageFailed(
+                        failure = StorageFailed(
                             f"PostgreSQL went away during a commit and did not come back in time ({unreachable}); "
                             "whether it was committed is unknown"
-                        ) from exc
+                        )
+                        failure.put_in_doubt()
+                        raise failure from exc
                     raise
                 if exc.may_have_committed and self._marked == transaction.number:
                     logger.info("the transaction that was cut off had been committed")

@@ -34,10 +34,12 @@ SWEEP_SECONDS: Final = 60.0
 BUSY_SECONDS: Final = 1.0
 """Until the next try while another server sweeps, or what is due is in use: it may have looked before it was due."""
 
-STEP_STREAMS: Final = 32
+STEP_STREAMS: Final = 8
+CLOSED_STREAMS: Final = 64
 STEP_BLOCKS: Final = 512
 STEP_BYTES: Final = 8 * 1024 * 1024
-"""What one transaction removes at most."""
+"""What one transaction removes at most, and how many streams of a deleted basin it closes. Appends to a stream that is
+swept wait for the end of the transaction."""
 
 WRITER_ROWS_KEPT: Final = timedelta(days=2)
 """A server that is gone leaves rows in `writer`. One that only has nothing to do makes its own anew."""
@@ -273,7 +275,7 @@ async def _close_streams_of_deleted_basins(transaction: Transaction, now_ms: int
     """A step of deleting basins: their streams first, then the basin itself."""
     connection = transaction.connection
     for (basin_id,) in await connection.fetch(_DELETED_BASINS):
-        live = await connection.fetch(_LIVE_STREAMS, basin_id, STEP_STREAMS)
+        live = await connection.fetch(_LIVE_STREAMS, basin_id, CLOSED_STREAMS)
         for (stream_id,) in live:
             await _mark_deleted(transaction, StreamId(cast(int, stream_id)), now_ms, swept)
         if live:
