@@ -22,6 +22,12 @@ LONG_STORY = "A long story of tides and swifts, please"
 TOOLS = "Think: how many people do Aldermoor Paper and Fenwick Lenses employ together?"
 MAIL = "Send an e-mail to ada@example.com"
 
+SHOW = """isShown => {
+  Object.defineProperty(document, "hidden", { value: !isShown, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""What a browser does when somebody goes to another tab, or comes back; Chromium without a window does not."""
+
 STOP_FROM_OUTSIDE = """
 import asyncio, sys
 from perdure.resumable.tanstack_ai import create_resumable_chat
@@ -187,6 +193,28 @@ async def test_of_two_messages_at_once_one_is_answered_and_the_other_is_back_in_
         await expect(tab.questions).to_contain_text(asked)
         await expect(tab.composer).to_have_value("" if text == asked else text, timeout=READY_MS)
         assert tab.errors == []
+
+
+async def test_a_tab_that_was_hidden_gives_its_connection_back_and_catches_up_in_mid_answer(
+    slow_demo: DemoServer, browser: Browser
+) -> None:
+    url = slow_demo.tanstack_url("hidden")
+    hidden, other = await ChatPage.open(browser, url), await ChatPage.open(browser, url)
+    async with hidden.page.expect_event("requestfailed", lambda lost: "/replay" in lost.url, timeout=READY_MS):
+        await hidden.page.evaluate(SHOW, False)
+    await other.send(LONG_STORY)
+    await other.wait_for_words(10)
+    await expect(hidden.questions).to_have_count(0)
+    await hidden.page.evaluate(SHOW, True)
+    await expect(generating(hidden.page)).to_be_visible(timeout=READY_MS)
+    await expect(hidden.questions).to_have_count(1, timeout=READY_MS)
+    await hidden.stop.click()
+    for tab in (hidden, other):
+        await tab.wait_until_ready()
+    kept = await hidden.answer()
+    assert kept == await other.answer()
+    assert kept == (await expected_anthropic_answer(LONG_STORY))[: len(kept)]
+    assert (hidden.errors, other.errors) == ([], [])
 
 
 async def test_the_streams_of_all_front_ends_are_in_one_list(slow_demo: DemoServer, browser: Browser) -> None:

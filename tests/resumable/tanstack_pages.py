@@ -21,6 +21,7 @@ from perdure import S2
 from perdure.resumable.tanstack_ai import Asked, SourceContext, TanstackChat, create_resumable_chat, replay_options
 from perdure.server import serving
 from perdure.web import BrowserModules
+from tests.patience import PROCESS_SECONDS
 from tests.resumable.chats import BASIN, Source
 from tests.resumable.tanstack_scripts import Event
 
@@ -30,7 +31,7 @@ PAGE: Final = (
     '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
     '<script type="module" src="/page/page.js"></script>'
 )
-WAIT_MS: Final = 40_000
+WAIT_MS: Final = 1000 * PROCESS_SECONDS
 
 STOP_FROM_OUTSIDE: Final = f"""
 import asyncio, sys

@@ -1,5 +1,5 @@
 import type { UIMessage } from "@tanstack/ai-react";
-import { useEffect, useLayoutEffect, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useState } from "react";
 import type { WatchStatus } from "../../../src/perdure/web/aisdk.js";
 import { Composer } from "../composer";
 import type { Connection } from "../connection";
@@ -10,16 +10,20 @@ import { Failure } from "../failure";
 import { ScrollToEnd } from "../scroll-to-end";
 import { SecondTab } from "../second-tab";
 import type { ModelInfo } from "../server";
-import { Message } from "./message";
 import { textOf } from "./message-text";
 import { isConflict, stopAnswer } from "./session";
 import { useSessionChat } from "./session-chat";
+import { Thread } from "./thread";
+import { useThrottled } from "./throttled";
 
 const OPENERS = [
   "Send an e-mail to ada@example.com about the tides",
   "Think: how many people do Aldermoor Paper and Fenwick Lenses employ together?",
   "Tell me a long story about tides and clocks",
 ];
+
+/** Often enough to look like typing, seldom enough to lay out long answers. */
+const RENDER_EVERY_MS = 50;
 
 interface LiveChatProps {
   chatId: string;
@@ -42,8 +46,10 @@ export function LiveChat(props: LiveChatProps) {
   const [refused, setRefused] = useState<string>();
 
   const chat = useSessionChat({ chatId, live, initialMessages, onStatus, onRefused: giveBack });
-  const { messages, error, isLoading, sessionGenerating } = chat;
+  const { messages, error, isLoading, sessionGenerating, addToolApprovalResponse } = chat;
   const busy = isLoading || sessionGenerating;
+  const throttled = useThrottled(messages, RENDER_EVERY_MS);
+  const shown = busy ? throttled : messages;
   const offline = connection === "offline";
   const last = messages.at(-1);
   const turn = messages.findLast((message) => message.role === "user")?.id;
@@ -94,10 +100,13 @@ export function LiveChat(props: LiveChatProps) {
     }
   };
 
-  const decide = (id: string, approved: boolean) => {
-    setNotice(undefined);
-    void chat.addToolApprovalResponse({ id, approved });
-  };
+  const decide = useCallback(
+    (id: string, approved: boolean) => {
+      setNotice(undefined);
+      void addToolApprovalResponse({ id, approved });
+    },
+    [addToolApprovalResponse],
+  );
 
   const retry = () => {
     const question = messages.findLast((message) => message.role === "user");
@@ -107,8 +116,8 @@ export function LiveChat(props: LiveChatProps) {
   if (!chat.isOpen && messages.length === 0) return <Loading />;
   return (
     <>
-      <ScrollToEnd busy={busy} turns={messages.filter((message) => message.role === "user").length}>
-        {messages.length === 0 ? (
+      <ScrollToEnd busy={busy} turns={shown.filter((message) => message.role === "user").length}>
+        {shown.length === 0 ? (
           <EmptyChat
             heading={
               <>
@@ -128,18 +137,7 @@ export function LiveChat(props: LiveChatProps) {
             onTry={send}
           />
         ) : (
-          <ol className="thread" aria-label="Messages" aria-live="polite" aria-relevant="additions" aria-busy={busy}>
-            {messages.map((message) => (
-              <Message
-                key={message.id}
-                message={message}
-                isStreaming={busy && message === last && message.role === "assistant"}
-                onDecide={message === last ? decide : undefined}
-                canDecide={!busy && !offline}
-              />
-            ))}
-            {busy && last?.role === "user" && <li className="waiting" aria-label="Waiting for the answer" />}
-          </ol>
+          <Thread messages={shown} busy={busy} canDecide={!busy && !offline} onDecide={decide} />
         )}
         {failure && <Failure text={failure} onRetry={retry} disabled={offline} />}
       </ScrollToEnd>

@@ -1,4 +1,5 @@
 import type { UIMessage } from "@tanstack/ai-react";
+import { memo } from "react";
 import { CopyButton } from "../copy-button";
 import { Markdown } from "../markdown";
 import { Reasoning } from "../aside";
@@ -13,7 +14,8 @@ interface MessageProps {
   canDecide: boolean;
 }
 
-export function Message({ message, isStreaming, onDecide, canDecide }: MessageProps) {
+/** The messages that nothing happens to stay as they are. */
+export const Message = memo(function Message({ message, isStreaming, onDecide, canDecide }: MessageProps) {
   return (
     <li
       className="message"
@@ -46,4 +48,4 @@ export function Message({ message, isStreaming, onDecide, canDecide }: MessagePr
       )}
     </li>
   );
-}
+});
