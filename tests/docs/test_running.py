@@ -209,7 +209,7 @@ async def test_anthropic_and_its_clients(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 async def test_anthropic_page(tmp_path: Path) -> None:
-    async with anthropic_chat(tmp_path) as (api, http), open_chromium() as chromium, asyncio.timeout(50):
+    async with anthropic_chat(tmp_path) as (api, http), open_chromium() as chromium, asyncio.timeout(100):
         api.answer(*text_turn("Good ", "day"))
         tabs = [await chromium.new_page(), await chromium.new_page()]
         for tab in tabs:
@@ -338,7 +338,7 @@ async def events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, Any]]:
 
 async def test_operating_chats(tmp_path: Path) -> None:
     """A turn that one process writes is stopped by another; one that runs at the end of its process is finished."""
-    async with operated(tmp_path) as (first, mine), operated(tmp_path) as (_, other), asyncio.timeout(50):
+    async with operated(tmp_path) as (first, mine), operated(tmp_path) as (_, other), asyncio.timeout(100):
         async with mine.stream("POST", "/api/chat/c1", json=question()) as answer:
             shown = events(answer.aiter_lines())
             while (await anext(shown))["type"] != "text-delta":

@@ -429,7 +429,7 @@ async def test_an_application_keeps_two_tabs_in_step(api: MessagesApi, tmp_path:
     with listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with app.router.lifespan_context(app), serving.Serving(app, listener), AsyncExitStack() as opened:
-            http = await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=10))
+            http = await opened.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS))
             query: dict[str, str] = {"id": "1", "live": "1", "from": "0"}
             tabs = [
                 await opened.enter_async_context(http.stream("GET", "/api/chat/stream", params=query)) for _ in range(2)
