@@ -12,6 +12,7 @@ from tools.cluster.programs import ProgramFailed
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+@pytest.mark.soak
 async def test_a_primary_that_crashes_is_replaced_by_a_node_that_has_everything(cluster: PostgresCluster) -> None:
     primary = await cluster.wait_for_leader()
     await primary.execute("CREATE TABLE crash AS SELECT generate_series(1, 100) AS x")
@@ -41,6 +42,7 @@ async def test_nothing_is_acknowledged_by_one_node_alone(cluster: PostgresCluste
     assert await primary.execute("SELECT count(*) FROM alone") == "1"
 
 
+@pytest.mark.soak
 async def test_the_primary_is_moved_on_purpose(cluster: PostgresCluster) -> None:
     primary = await cluster.wait_for_leader()
     await primary.execute("CREATE TABLE moved (x int)")

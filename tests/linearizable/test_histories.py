@@ -25,11 +25,14 @@ from tests.linearizable.worker import BASIN
 from tests.serve_command import ServeCommand
 from tests.store.stores import KINDS, Kind, store_maker
 
+pytestmark = pytest.mark.timeout(240)
+
 CLIENTS = 6
 TIMES = 60
 STREAMS = ("busy", "calm")
 PROCESSES = 3
-PROCESS_SECONDS = 50.0
+SEVERAL_PROCESSES: tuple[Kind, ...] = ("sqlite", "postgres")
+PROCESS_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -93,21 +96,25 @@ async def client_of(url: str) -> AsyncIterator[S2]:
         yield s2
 
 
-async def test_several_processes_on_one_directory(tmp_path: Path, seed: int) -> None:
-    history = await history_of_processes(tmp_path / "data", seed, TIMES)
+@pytest.mark.parametrize("kind", SEVERAL_PROCESSES)
+async def test_several_processes_on_one_store(
+    kind: Kind, request: pytest.FixtureRequest, tmp_path: Path, seed: int
+) -> None:
+    location = str(tmp_path / "data") if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    history = await history_of_processes(location, seed, TIMES)
     assert_linearizable(history, PROCESSES * 2 * TIMES)
     with pytest.raises(NotLinearizable):
         check(without_one_that_was_read(history))
 
 
-async def history_of_processes(data: Path, seed: int, times: int) -> list[Call]:
+async def history_of_processes(location: str, seed: int, times: int) -> list[Call]:
     """Of a few processes with two clients each, and of one client that reads everything at the end."""
-    async with S2.open(data) as s2:
+    async with S2.open(location) as s2:
         streams = await make_streams(s2)
         processes = []
         try:
             for number in range(PROCESSES):
-                arguments = [str(data), str(seed), f"p{number}c", "2", str(times), *STREAMS]
+                arguments = [location, str(seed), f"p{number}c", "2", str(times), *STREAMS]
                 processes.append(
                     await asyncio.create_subprocess_exec(
                         sys.executable, "-m", "tests.linearizable.worker", *arguments,
@@ -142,12 +149,14 @@ def without_one_that_was_read(history: list[Call]) -> list[Call]:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 async def test_several_processes_on_one_directory_for_long(tmp_path: Path, seed: int) -> None:
     for round_number in range(20):
-        assert check(await history_of_processes(tmp_path / str(round_number), seed + round_number, 2000)) > 0
+        assert check(await history_of_processes(str(tmp_path / str(round_number)), seed + round_number, 2000)) > 0
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 async def test_a_server_for_long(tmp_path: Path, seed: int) -> None:
     async with ServeCommand(tmp_path, "--workers", "2") as server, client_of(server.url) as first:
         streams = await make_streams(first)

@@ -17,29 +17,27 @@ from pathlib import Path
 
 from .nodes import PostgresCluster
 from .programs import ProgramFailed, ProgramMissing
-from .servers import PROXIED_SERVERS, PerdureServer, Proxy
+from .servers import PROXIED_SERVERS, PerdureServer, Proxy, running
 
 
 async def run(directory: Path) -> None:
     over = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, over.set)
-    async with AsyncExitStack() as running:
+    async with AsyncExitStack() as opened:
         print(f"Starting three PostgreSQL nodes under Patroni in {directory} …", flush=True)
         begun = time.monotonic()
         cluster = PostgresCluster(directory)
-        running.push_async_callback(cluster.aclose, in_order=True)
+        opened.push_async_callback(cluster.aclose, in_order=True)
         await cluster.start()
         print(
             f"… {time.monotonic() - begun:.0f} s. Starting {PROXIED_SERVERS} Perdure servers and HAProxy …", flush=True
         )
-        servers = []
-        for number in range(1, PROXIED_SERVERS + 1):
-            server = PerdureServer(f"perdure{number}", cluster.url(), directory / f"perdure{number}.log")
-            servers.append(server)
-            await running.enter_async_context(server)
+        names = [f"perdure{number}" for number in range(1, PROXIED_SERVERS + 1)]
+        servers = [PerdureServer(name, cluster.url(), directory / f"{name}.log") for name in names]
+        await opened.enter_async_context(running(servers))
         proxy = Proxy(servers, directory / "haproxy.log")
-        await running.enter_async_context(proxy)
+        await opened.enter_async_context(proxy)
         leader = await cluster.wait_for_leader()
         print(f"\n  Perdure     {proxy.url}    (one address; HTTP/1.1 and HTTP/2)")
         for server in servers:

@@ -120,6 +120,14 @@ class Node:
             return None
         return int(first) if str(self.data).encode() in command else None
 
+    async def is_up(self) -> bool:
+        """Whether its Patroni answers that its PostgreSQL runs."""
+        try:
+            async with httpx.AsyncClient(timeout=2) as http:
+                return (await http.get(f"{self.api}/health")).is_success
+        except httpx.HTTPError:
+            return False
+
     async def kill(self) -> None:
         """The node is gone from one moment to the next, as when its power fails."""
         kill_all(self.pids())
@@ -292,7 +300,8 @@ class PostgresCluster:
         async def is_whole() -> bool:
             members = await self.members()
             leads, follow = sum(each.leads for each in members), sum(each.follows for each in members)
-            return leads == 1 and follow == len(self.nodes) - 1 and await self.leader() is not None
+            # What etcd has of a node that was killed stays there for a while: so each is asked itself as well.
+            return leads == 1 and follow == len(self.nodes) - 1 and all([await node.is_up() for node in self.nodes])
 
         return await wait_until(is_whole, "one node leads and all others follow", seconds)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -80,6 +83,18 @@ class PerdureServer(_Served):
         environment = kept | {ENGINE_VARIABLE: engine}
         command = [sys.executable, "-P", "-m", "perdure", "serve", "--host", HOST, "--port", str(port), *options]
         super().__init__(Daemon(name, command, log, environment), port)
+
+
+@asynccontextmanager
+async def running(servers: Sequence[PerdureServer]) -> AsyncIterator[None]:
+    """The servers, all started at once, until the block ends."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for server in servers:
+                tasks.create_task(server.start())
+        yield
+    finally:
+        await asyncio.gather(*[server.aclose() for server in servers])
 
 
 class Proxy(_Served):
