@@ -30,13 +30,16 @@ help:
 
 # --- what people run ---------------------------------------------------------------------------------------------
 
-.PHONY: demo test check soak bench cluster
+.PHONY: demo test again check soak bench cluster
 
 demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
 test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+again: $(VENV)/.installed ## Run the few tests that failed three times more, to tell whether they are unsteady
+	@$(BIN)/python tools/unsteady.py
 
 check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
 
