@@ -10,12 +10,14 @@ One suite (`tests/store/engine_suite.py`) checks every engine against it.
   is durable, in the engine's sense of the word, which its documentation states. The `tail` of an ack is
   the stream's when the batch became durable (store API, section 5.1): past the `end` of the batch if
   later ones were committed with it. `sequencing` cannot know of those, so engines put it in.
-- **Lanes.** Batches submitted on one `Lane` are a session: once one of them is rejected or fails, no
-  later one of that lane is applied, even if it was submitted already. A lane has no other holes.
+- **Lanes.** Batches submitted on one `Lane` are a session on one stream: once one of them is rejected or
+  fails, no later one of that lane is applied, even if it was submitted already. A lane has no other holes.
 - **Reads** see durable batches only, never a part of one, and hide what is trimmed or expired.
 - **Errors.** `errors.StorageFailed` when the outcome is unknown, `errors.StorageFull` when nothing was
-  written, `errors.Unavailable` when the engine is closed. After a failed sync the engine refuses to
-  go on: it must be opened anew, since what the disk holds then is only known by reading it back.
+  written, `errors.Unavailable` when the engine is closed, or cannot reach what it keeps streams in. An
+  engine that can find out what became of a write does so before it answers. One that cannot, as after
+  a failed sync, refuses to go on (`stopped`): it must be opened anew.
+- **Clocks.** Blocks expire by the clock of the engine that looks at them; engines on one store should agree.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ class CuttingProxy:
         self._then_refuse = False
         self._late: tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes] | None = None
         self.lost: asyncio.Event = asyncio.Event()
+        self.accepted: int = 0
+        """How many connections there have been."""
         self.refuses: bool = False
         """Whether new connections are ended at once."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,6 +66,7 @@ class CuttingProxy:
             await asyncio.wait(self._tasks)
 
     async def serve(self, client: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         if self.refuses:
             client_writer.transport.abort()
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from perdure.store.postgres import PostgresEngine
 from tests.store.making import batch, bodies_of, eventually, make_stream
+from tests.store.postgres.cutting_proxy import cutting_proxy
 from tools.cluster.postgres import PostgresServer, postgres_server
 
 _WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -63,6 +64,44 @@ async def test_a_commit_that_did_not_wait_for_its_standby_is_not_acknowledged(se
         await execute("ALTER SYSTEM RESET synchronous_standby_names")
         await execute("SELECT pg_reload_conf()")
         await engine.aclose()
+
+
+async def test_while_a_standby_is_away_commits_do_not_pile_up(server: PostgresServer) -> None:
+    """Each connection that registers would wait for the standby as well, and the server would run out of them."""
+
+    async def execute(sql: str) -> str:
+        return await asyncio.to_thread(server.execute, sql)
+
+    async with cutting_proxy(server.port) as (proxy, port):
+        engine = await PostgresEngine.open(server.url().replace(f":{server.port}/", f":{port}/"), maintain=False)
+        try:
+            stream = await make_stream(engine)
+            await engine.append(stream, batch("first"))
+            await execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            await execute("SELECT pg_reload_conf()")
+            appending = engine.append(stream, batch("second"))
+            await eventually(lambda: holds(execute, f"SELECT count(*) = 1 FROM ({_WAITING}) AS w"))
+            proxy.cut_all()
+            before = proxy.accepted
+
+            async def has_tried_often() -> bool:
+                return proxy.accepted > before + 5
+
+            await eventually(has_tried_often)
+            assert await holds(execute, f"SELECT count(*) = 1 FROM ({_WAITING}) AS w")
+            assert not appending.done()
+            await execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await execute("SELECT pg_reload_conf()")
+            assert (await appending).end.seq_num == 2
+            assert await bodies_of(engine, stream) == ["first", "second"]
+        finally:
+            await execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await execute("SELECT pg_reload_conf()")
+            await engine.aclose()
+
+
+async def holds(execute: Callable[[str], Awaitable[str]], sql: str) -> bool:
+    return await execute(sql) == "t"
 
 
 async def test_a_crash_loses_and_doubles_nothing(server: PostgresServer) -> None:

@@ -34,6 +34,9 @@ OUTAGE_SECONDS: Final = 30.0
 AFTER_OUTAGE_SECONDS: Final = 3.0
 """How long they wait while it has been away for longer than that already."""
 
+FAREWELL_SECONDS: Final = 2.0
+"""What closing spends on leaving nothing behind."""
+
 FIRST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 0.5
 
@@ -42,6 +45,12 @@ _REGISTER: Final = (
     "ON CONFLICT (writer_id) DO UPDATE SET epoch = writer.epoch + 1, touched_at = now() "
     "RETURNING epoch, number, conflicted"
 )
+
+_STILL_WAITS: Final = (
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep' "
+    "AND usename = current_user)"
+)
+"""Whether one of these processes is committing, and waits for a synchronous standby."""
 
 
 class Pauses:
@@ -88,6 +97,8 @@ class Session:
         self._marked = 0
         self._conflicted: list[StreamId] = []
         self._has_been_away = False
+        self._left: set[int] = set()
+        """The server's processes of connections that were given up since the last one that was sound."""
 
     async def aclose(self) -> None:
         """Take the row away and end the connection."""
@@ -96,7 +107,9 @@ class Session:
             return
         try:
             if not connection.is_closed:
-                await connection.fetch("DELETE FROM writer WHERE writer_id = $1", self._writer_id)
+                await connection.fetch(
+                    "DELETE FROM writer WHERE writer_id = $1", self._writer_id, seconds=FAREWELL_SECONDS
+                )
         except Exception as exc:  # the sweeper takes it away some day
             logger.debug("the row of a writer stays: %s", exc)
         await connection.aclose()
@@ -207,10 +220,11 @@ class Session:
             connection: Connection | None = None
             try:
                 connection = await self._dial()
+                await self._check_left(connection)
                 await self._register(connection)
             except (ConnectionLost, TransactionUndone) as exc:
                 if connection is not None:
-                    connection.terminate()
+                    self._leave(connection)
                 pause = pauses.next()
                 if asyncio.get_running_loop().time() + pause > deadline:
                     self._has_been_away = True
@@ -222,7 +236,17 @@ class Session:
                 raise
             else:
                 self._connection, self._has_been_away = connection, False
+                self._left.clear()
                 return connection
+
+    async def _check_left(self, connection: Connection) -> None:
+        """Register only when no commit of ours waits for a standby: another would wait behind it, and one more after
+        each try, until the server had no connections left. Nobody may end such a wait: that would be no commit.
+        """
+        if self._left:
+            (row,) = await connection.fetch(_STILL_WAITS, list(self._left))
+            if row[0]:
+                raise ConnectionLost("a commit of this server still waits for a synchronous standby")
 
     async def _register(self, connection: Connection) -> None:
         (row,) = await connection.fetch(_REGISTER, self._writer_id)
@@ -233,8 +257,12 @@ class Session:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self._connection.terminate()
+            self._leave(self._connection)
             self._connection = None
+
+    def _leave(self, connection: Connection) -> None:
+        self._left.add(connection.claimed_pid)
+        connection.terminate()
 
 
 async def _give_up(connection: Connection) -> None:
