@@ -77,11 +77,12 @@ async def test_a_used_single_use_name_stays_burned(stream: Stream, clock: Clock)
 
 
 async def test_a_shared_claim_follows_the_terminal_fence_and_trims_what_was_before(
-    stream: Stream, clock: Clock
+    stream: Stream, clock: Clock, spy: SpyTransport
 ) -> None:
     await write(stream, fence(HOLDER), "old", fence("end-XYZ"))
     claim = await claimer("shared", clock).claim(stream)
     assert claim.start_seq == 5
+    assert [batch.fencing_token for _, batch in spy.appends[-2:]] == ["end-XYZ", claim.token]
     records = await records_of(stream)
     assert [record.seq_num for record in records] == [3, 4]
     assert shown(records) == ["fence session-", "trim 3"]
@@ -253,10 +254,11 @@ async def test_a_shared_generation_is_taken_over_after_a_pause(stream: Stream, c
         await stream.append([AppendRecord("late")], fencing_token=HOLDER)
 
 
-async def test_any_record_renews_a_shared_generation(stream: Stream, clock: Clock) -> None:
+@pytest.mark.parametrize("record", ["data", AppendRecord.trim(0)])
+async def test_any_record_renews_a_shared_generation(stream: Stream, clock: Clock, record: AppendRecord | str) -> None:
     await write(stream, fence(HOLDER))
     clock.advance(10_000)
-    await write(stream, AppendRecord.trim(0))
+    await write(stream, record)
     clock.advance(4_000)
     with pytest.raises(StreamInUse):
         await claimer("shared", clock).claim(stream)

@@ -208,6 +208,17 @@ async def test_a_store_that_fails_is_not_a_stream_that_is_done(
     assert source.calls == 0
 
 
+async def test_a_store_that_fails_is_not_a_stream_that_is_missing_either(
+    context: ResumableStreamContext, spy: SpyTransport
+) -> None:
+    await text_of(await context.resumable_stream("a", ended("x")))
+    await context.drain()
+    refuse_reads(spy)
+    for ask in (context.has_existing_stream, context.resume_existing_stream, context.resume_stream):
+        with pytest.raises(Unavailable):
+            await ask("a")
+
+
 async def test_to_start_a_stream_is_one_append(context: ResumableStreamContext, spy: SpyTransport) -> None:
     source = ended("x")
     refuse_reads(spy)
@@ -406,6 +417,22 @@ async def test_what_becomes_of_storing_is_nobodys_failure(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     store_failed = isinstance(failure, Unavailable)
     assert any(record.levelno == logging.WARNING for record in caplog.records) == store_failed
+
+
+async def test_a_record_of_somebody_else_right_before_the_end_is_nobodys_failure(
+    context: ResumableStreamContext, stream: Stream, spy: SpyTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Words("a")
+    started, joined = await context.resumable_stream("a", source), await context.resume_stream("a")
+    assert await until_text(joined, "a") == "a"
+    await write(stream, "theirs")
+    source.end()  # nothing but the terminal fence is left to write
+    assert await text_of(started) == "a"
+    assert await text_of(joined) == "theirs"
+    await context.drain()
+    assert shown(await records_of(stream))[1:3] == ["a", "theirs"]
+    assert await context.has_existing_stream("a") == "DONE"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_wait_until_is_told_when_it_is_stored(new_context: NewContext) -> None:

@@ -513,19 +513,41 @@ async def test_a_store_that_stays_away_fails_the_generation_and_closes_its_sourc
     assert (spy.open_reads, spy.open_appends) == (0, 0)
 
 
-async def test_one_error_that_several_phases_meet_is_raised_once(spy: SpyTransport, new_chat: NewChat) -> None:
+@pytest.mark.parametrize("failure", [FencingTokenMismatch("session-other"), None], ids=["the same", "a new one each"])
+async def test_a_takeover_that_several_phases_meet_is_no_failure(
+    spy: SpyTransport, new_chat: NewChat, caplog: pytest.LogCaptureFixture, failure: FencingTokenMismatch | None
+) -> None:
     chat = await new_chat(mode="shared")
-    failure = FencingTokenMismatch("session-other")
     handed: list[Any] = []
     source = Source(START)
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
 
     def fence_out(name: str, batch: AppendInput) -> None:
-        raise failure
+        raise failure or FencingTokenMismatch("session-other")
 
     spy.before_append = fence_out
     source.give(TEXT_START)
     await handed[0]
+    assert source.closed.is_set()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    await chat.aclose()
+
+
+async def test_one_error_that_several_phases_meet_is_raised_once(spy: SpyTransport, new_chat: NewChat) -> None:
+    chat = await new_chat()
+    failure = StorageFailed("the disk is gone")
+    handed: list[Any] = []
+    source = Source(START)
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+
+    def fail(name: str, batch: AppendInput) -> None:
+        raise failure
+
+    spy.before_append = fail
+    source.give(TEXT_START)
+    with pytest.raises(StorageFailed) as raised:
+        await handed[0]
+    assert raised.value is failure
     await chat.aclose()
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, Basin, Stream
 from perdure.errors import SessionClosed, StorageFailed
+from perdure.model.positions import SeqNum
+from perdure.model.reads import ReadRequest
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.cursors import MAX_CURSOR
 from perdure.resumable.following import EndAt, RecordsLost
@@ -186,6 +188,24 @@ async def test_the_resume_route_of_a_busy_chat_shows_the_generation_from_its_beg
     assert response.status == 200  # at once, although there is no data yet
     await write(stream, "a", "b", fence("end-BBBB"), fence("j"), "later")
     assert frames(await body_of(response)) == [(5, "a"), (6, "b")]
+
+
+async def test_the_resume_route_of_a_busy_chat_reads_its_generation_and_not_what_was_before(
+    chat: AiSdkChat, stream: Stream, spy: SpyTransport
+) -> None:
+    for _ in range(5):
+        await write(stream, *["x"] * 500)
+    await write(stream, fence("end-AAAA"), fence("i"), "a", "b")
+    asked: list[ReadRequest] = []
+    spy.before_read = lambda name, request: asked.append(request)
+    reading = Reading(await chat.replay("c", active_only=True))
+    assert frames(await reading.until("data: b")) == [(2503, "a"), (2504, "b")]
+    *looks, following = asked
+    assert len(looks) == 2
+    assert sum(look.limits.count or 1000 for look in looks) <= 1 + 64
+    assert isinstance(following.start, SeqNum)
+    assert following.start.value in (2501, 2502)
+    await reading.close()
 
 
 async def test_user_records_are_for_the_history(chat: AiSdkChat) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from perdure import S2, Invalid, Stream
+from perdure import S2, AppendRecord, Invalid, Stream
 from perdure.resumable.settings import ModeName
 from perdure.resumable.tanstack_ai import TanstackChat, create_resumable_chat
 from tests.resumable.chats import (
@@ -22,6 +22,7 @@ from tests.resumable.chats import (
     tanstack_chat_on,
     write,
 )
+from tests.resumable.spy_transport import SpyTransport
 from tests.resumable.tanstack_scripts import (
     Event,
     answer,
@@ -179,6 +180,20 @@ async def test_a_stop_after_the_end_of_the_run_adds_no_second_end(chat: Tanstack
     assert await chat.stop("c")
     await reading.rest()
     assert shown(await records_of(stream))[-2:] == [*bodies(run_finished()), "fence end-stop-"]
+
+
+async def test_a_run_that_ends_meanwhile_is_not_ended_twice(
+    chat: TanstackChat, stream: Stream, spy: SpyTransport
+) -> None:
+    await write(stream, fence(HOLDER), *bodies(run_started("r1")))
+
+    async def finish(batch: object) -> None:
+        spy.meanwhile = None
+        await stream.append([AppendRecord(bodies(run_finished("r1"))[0])], fencing_token=HOLDER)
+
+    spy.meanwhile = finish
+    assert await chat.stop("c")
+    assert shown(await records_of(stream))[2:] == [*bodies(run_finished("r1")), "fence end-stop-"]
 
 
 async def test_a_stop_before_the_first_event_still_tells_clients(chat: TanstackChat, stream: Stream) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import S2, Invalid, Stream
+from perdure.errors import StorageFailed
 from perdure.resumable.responses import ChatResponse
 from perdure.resumable.settings import ModeName
 from perdure.resumable.tanstack_ai import SourceContext, TanstackChat
@@ -92,6 +93,19 @@ async def test_the_user_s_message_comes_first_and_the_answer_follows(chat: Tanst
     ]
     times = [json.loads(record.text)["timestamp"] for record in (await records_of(stream))[1:4]]
     assert all(isinstance(time, int) for time in times)
+
+
+async def test_of_a_long_list_only_what_is_new_is_stored(chat: TanstackChat, stream: Stream) -> None:
+    """The list is what the model gets; the log has the rest of it already."""
+    old: list[Event] = [
+        {"id": f"old-{number}", "role": role, "parts": [{"type": "text", "content": "old"}]}
+        for number, role in enumerate(("system", "user", "assistant"))
+    ]
+    _, model = await post(chat, [*old, U1], *answer("Hello"))
+    assert model.messages == [[*old, U1]]
+    stored = shown(await records_of(stream))
+    assert len(stored) == 1 + 3 + len(answer("Hello")) + 1
+    assert "old" not in "".join(stored)
 
 
 async def test_a_list_that_ends_with_an_answer_continues_it(chat: TanstackChat, stream: Stream) -> None:
@@ -202,6 +216,23 @@ async def test_a_turn_that_is_refused_stores_nothing_and_calls_nothing(chat: Tan
     await write(stream, fence("end-AAAA"))
     response, _ = await post(chat, [U1], *answer("x"))
     assert response.status == 202
+
+
+async def test_a_turn_that_the_store_refuses_leaves_the_next_one_free(
+    chat: TanstackChat, spy: SpyTransport, stream: Stream
+) -> None:
+    def refuse(name: str, batch: object) -> None:
+        raise StorageFailed("the disk hiccuped")
+
+    spy.before_append = refuse
+    with pytest.raises(StorageFailed):
+        await post(chat, [U1], *answer("x"))
+    spy.before_append = None
+    response, _ = await post(chat, [U1], *answer("x"))
+    assert response.status == 202
+    for _ in range(2):  # nor does a name that is none
+        bad = await chat.make_session_response("", messages=[U1], source=Model())
+        assert bad.status == 400
 
 
 # --- stops ---

@@ -4,19 +4,24 @@ import asyncio
 
 import pytest
 
-from perdure import S2, Basin, Stream
+from perdure import S2, AppendRecord, Basin, Stream
 from perdure.errors import StorageFailed
+from perdure.model.batches import AppendInput
+from perdure.model.records import SequencedRecord
 from perdure.resumable.lease import silence_ms
-from perdure.resumable.settings import ModeName
+from perdure.resumable.settings import ModeName, Surroundings
+from perdure.resumable.tanstack_ai import TanstackChat
 from tests.jumping_loop import the_loop
 from tests.resumable.chats import (
     ANSWER,
     BASIN,
     CREATE,
     HOLDER,
+    START,
     Chat,
     NewChat,
     Reading,
+    Source,
     fence,
     frames,
     leased,
@@ -25,6 +30,7 @@ from tests.resumable.chats import (
     until,
     write,
 )
+from tests.resumable.scripts import stored
 from tests.resumable.spy_transport import SpyTransport
 
 pytestmark = pytest.mark.jumping
@@ -59,7 +65,7 @@ async def test_a_reader_that_waits_for_a_dead_writer_gets_the_error_and_the_end(
     await chat.aclose()
 
 
-async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2, new_chat: NewChat, error_body: str) -> None:
+async def test_many_readers_end_a_dead_generation_once(s2: S2, new_chat: NewChat, error_body: str) -> None:
     chats = [await new_chat() for _ in range(3)]
     stream = s2.basin(BASIN).stream("c")
     await write(stream, fence(leased(LEASE_MS)), "a")
@@ -69,6 +75,58 @@ async def test_many_readers_and_claims_end_a_dead_generation_once(s2: S2, new_ch
     assert shown(await records_of(stream)) == ["fence session-", "a", error_body, "fence error-"]
     for chat in chats:
         await chat.aclose()
+
+
+async def test_readers_and_claims_at_the_deadline_end_a_dead_generation_once(
+    s2: S2, new_chat: NewChat, error_body: str
+) -> None:
+    at_the_deadline = Surroundings(now_ms=lambda: the_loop().now_ms(), jitter=lambda: 0.0)
+    chats = [await new_chat(surroundings=at_the_deadline) for _ in range(3)]
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(LEASE_MS)), "a")
+    endless = isinstance(chats[0], TanstackChat)  # its replays without a cursor, that is
+    readings = [Reading(await chats[n % 3].replay("c", active_only=endless or n % 2 == 0)) for n in range(50)]
+    reads = [asyncio.create_task(reading.rest()) for reading in readings]
+    source = Source(START)
+    await asyncio.sleep(LEASE_MS / 1000)
+    claims = [chat.make_resumable("c", source, delivery="replay", wait_until=chat.background) for chat in chats[:2]]
+    statuses = [response.status for response in await asyncio.gather(*claims)]
+    assert sorted(statuses) == [202, 409]
+    assert source.calls <= 1
+    for body in await asyncio.gather(*reads):
+        assert [data for _, data in frames(body)] == ["a", error_body]
+    source.end()
+    await chats[statuses.index(202)].drain()
+    written = [short for short in shown(await records_of(stream)) if short != "trim 0"]
+    ending = ["fence session-", "a", error_body, "fence error-", "fence session-", stored(START), "fence end-"]
+    assert written == ending
+    for chat in chats:
+        await chat.aclose()
+
+
+async def test_a_writer_that_comes_back_at_the_deadline_wins_against_its_readers(
+    s2: S2, spy: SpyTransport, new_chat: NewChat, error_body: str
+) -> None:
+    chat = await new_chat()
+    stream = s2.basin(BASIN).stream("c")
+    await write(stream, fence(leased(LEASE_MS)), "a")
+
+    async def come_back(batch: AppendInput) -> None:
+        spy.meanwhile = None
+        assert shown_batch(batch) == [error_body, "fence error-"]
+        await stream.append([AppendRecord("late")], fencing_token=leased(LEASE_MS))
+
+    spy.meanwhile = come_back
+    reading = Reading(await chat.replay("c", active_only=True))
+    assert frames(await reading.until("late")) == [(2, "a"), (3, "late")]
+    assert shown(await records_of(stream)) == ["fence session-", "a", "late"]
+    # From then on it is silent again, and its lease runs anew.
+    assert [data for _, data in frames(await reading.rest())] == ["a", "late", error_body]
+    await chat.aclose()
+
+
+def shown_batch(batch: AppendInput) -> list[str]:
+    return shown(SequencedRecord(number, 0, each.body, each.headers) for number, each in enumerate(batch.records))
 
 
 async def test_a_live_replay_looks_after_a_silence_and_ends_a_dead_generation(s2: S2, new_chat: NewChat) -> None:
