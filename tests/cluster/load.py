@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from perdure import S2, RetryPolicy, Stream
@@ -24,7 +25,7 @@ from tests.client.enduring import (
 )
 from tests.linearizable.checker import check
 from tests.linearizable.clients import Client
-from tests.linearizable.history import Call
+from tests.linearizable.history import Call, save
 
 BASIN: Final = "load-basin"
 SHARED: Final = ("busy", "calm")
@@ -92,14 +93,18 @@ class Load:
         """Let the clients finish what they are at; the task group waits for them."""
         self._progress.over = True
 
-    async def check(self) -> str:
-        """That nothing is lost, there twice or out of order; gives a line about what there was."""
+    async def check(self, kept: Path) -> str:
+        """That nothing is lost, there twice or out of order; gives a line about what there was.
+
+        The history of the shared streams is written to `kept`, for whoever must find out.
+        """
         conditions, messages = self._following.result(), self._reading_messages.result()
         assert (await self._conditions.check_tail()).seq_num == conditions + 1
         assert messages == self._writing_messages.result()
         await check_produced(self._produced, self._producing.result())
         await self._sharing[0].read_all()
-        calls = check(self.history())
+        await asyncio.to_thread(save, self.history(), kept)
+        calls = await asyncio.to_thread(check, self.history())
         doubts = sum(call.returned is None for call in self.history())
         return (
             f"{conditions} conditional, {messages} messages, {len(self._producing.result())} produced; "

@@ -57,4 +57,4 @@ async def suffer(cluster: PostgresCluster, faults: Sequence[Fault], seed: int, l
                     print(f"{fault.__name__}: {time.monotonic() - begun:.1f} s until all was well again")
                 await load.wait_for_progress()
                 load.end()
-            print(await load.check())
+            print(await load.check(logs / f"history-{seed}.jsonl"))

@@ -89,7 +89,7 @@ def _listed(calls: list[Call], known: Known) -> tuple[_Entry, int]:
 
 
 def _check_stream(stream: str, calls: list[Call], most_configurations: int) -> None:
-    head, wanted = _listed(calls, Known.of(stream, (call.operation for call in calls)))
+    head, wanted = _listed(calls, Known.of(stream, calls))
     state, done = State(), 0
     seen: set[tuple[int, State]] = set()
     way: list[tuple[_Entry, State]] = []

@@ -8,7 +8,7 @@ known, which comes to the same as carrying the whole log along, and costs nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from tests.linearizable.history import (
@@ -19,7 +19,6 @@ from tests.linearizable.history import (
     Call,
     Followed,
     InDoubt,
-    Operation,
     ReadOnce,
     ReadRefused,
     Seen,
@@ -53,12 +52,26 @@ class Known:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._texts: dict[int, str] = {}
+        self._places: dict[str, int] = {}
+        """Where each text that is no command was found first."""
+        self.tail = 0
+        """The furthest tail that anybody was told of."""
+        self.is_settled = False
+        """Whether somebody was told so when all other calls had been answered."""
         self._timestamps: dict[int, int] = {}
 
     def learn(self, seq_num: int, text: str) -> None:
         there = self._texts.setdefault(seq_num, text)
         if there != text:
             raise NotLinearizable(f"{self._stream}: record {seq_num} is told to be both {there!r} and {text!r}")
+        if not is_command(text):
+            self._places.setdefault(text, seq_num)
+        self.tail = max(self.tail, seq_num + 1)
+
+    def start_of(self, records: tuple[str, ...]) -> int | None:
+        """Where a batch in doubt must be, if any of its records was found anywhere."""
+        starts = [self._places[text] - index for index, text in enumerate(records) if text in self._places]
+        return starts[0] if starts else None
 
     def see(self, record: Seen) -> None:
         self.learn(record.seq_num, record.text)
@@ -78,15 +91,17 @@ class Known:
         return all(self._texts.get(seq_num, text) == text for seq_num, text in enumerate(records, start))
 
     @classmethod
-    def of(cls, stream: str, operations: Iterable[Operation]) -> Known:
+    def of(cls, stream: str, calls: Sequence[Call]) -> Known:
+        """What all calls of a history of a stream tell together. Raises `NotLinearizable` if they contradict."""
         known = cls(stream)
-        for operation in operations:
-            match operation:
+        for call in calls:
+            match call.operation:
                 case Appended(records=records, outcome=Acked() as ack):
                     if ack.end != ack.start + len(records) or ack.tail < ack.end:
                         raise NotLinearizable(f"{stream}: {ack} makes no sense for {len(records)} records")
                     for seq_num, text in enumerate(records, ack.start):
                         known.learn(seq_num, text)
+                    known.tail = max(known.tail, ack.tail)
                 case ReadOnce(start=start, records=records):
                     for expected, record in zip(_at_least(start, records), records, strict=True):
                         if record.seq_num < expected:
@@ -94,7 +109,15 @@ class Known:
                         known.see(record)
                 case Followed(record=record):
                     known.see(record)
+                case TailChecked(tail=tail) | ReadRefused(tail=tail) | Appended(outcome=SeqNumRefused(expected=tail)):
+                    known.tail = max(known.tail, tail)
         known.check_timestamps()
+        answered = sorted(call.returned for call in calls if call.returned is not None)
+        known.is_settled = any(
+            call.returned == answered[-1] and (len(answered) == 1 or call.invoked >= answered[-2])
+            for call in calls
+            if isinstance(call.operation, (TailChecked, ReadRefused)) and call.operation.tail == known.tail
+        )
         return known
 
 
@@ -105,7 +128,7 @@ def steps_of(call: Call, known: Known) -> tuple[Step, ...]:
             # The tail is that of the moment in which the batch became durable, or later.
             return _write(append, known, ack.start), _tail_is(ack.tail)
         case Appended(outcome=InDoubt()) as append:
-            return (_write(append, known, None),)
+            return (_write_in_doubt(append, known),)
         case Appended(outcome=SeqNumRefused(expected=expected)) as append:
             return (_seq_num_refused(append, expected),)
         case Appended(outcome=TokenRefused(expected=token)) as append:
@@ -137,6 +160,10 @@ def _at_least(start: int, records: tuple[Seen, ...]) -> list[int]:
     return [start, *(record.seq_num + 1 for record in records[:-1])][: len(records)]
 
 
+def is_command(text: str) -> bool:
+    return text.startswith((FENCE, TRIM))
+
+
 def after(state: State, records: tuple[str, ...]) -> State:
     """The state once a batch was appended: its last fence counts, and a trim reaches at most itself."""
     tail, token, trim_point = state
@@ -161,6 +188,18 @@ def _write(append: Appended, known: Known, start: int | None) -> Step:
         return after(state, append.records)
 
     return step
+
+
+def _write_in_doubt(append: Appended, known: Known) -> Step:
+    start = known.start_of(append.records)
+    write = _write(append, known, start)
+    # One that was found did happen, and without a last look at the tail a fence, say, may explain a refusal.
+    if start is not None or (any(map(is_command, append.records)) and not known.is_settled):
+        return write
+    # Behind the furthest tail that anybody heard of nobody would notice it, and it may as well not have happened: to
+    # try that would take for ever where many are in doubt.
+    last = known.tail - len(append.records)
+    return lambda state: write(state) if state.tail <= last else None
 
 
 def _seq_num_refused(append: Appended, expected: int) -> Step:

@@ -53,6 +53,12 @@ A, B = acked("a", at=0), acked("b", at=1)
 GOOD = {
     "one after the other": [call(0, 1, A), call(2, 3, B), call(4, 5, read(0, "a", "b")), call(6, 7, TailChecked(2))],
     "overlapping appends in either order": [call(0, 9, B), call(1, 8, A), call(10, 11, read(0, "a", "b"))],
+    "a batch in doubt of which a read took the first": [
+        call(0, None, in_doubt("a", "b")), call(1, 2, read(0, "a", count=1)),
+    ],
+    "a fence in doubt that nobody saw, and that refused a writer": [
+        call(0, None, in_doubt("fence me")), call(1, 2, Appended(("b",), TokenRefused("me"), None, "you")),
+    ],
     "a read during an append sees it": [call(0, 9, A), call(1, 2, read(0, "a"))],
     "a read during an append does not see it": [call(0, 9, A), call(1, 2, ReadRefused(0, 0))],
     "an append in doubt that took effect": [call(0, None, in_doubt("a")), call(5, 6, read(0, "a"))],
@@ -175,6 +181,11 @@ def test_a_search_that_grows_without_end_is_given_up() -> None:
     many = [call(0, None, in_doubt(f"x{number}")) for number in range(40)]
     with pytest.raises(Undecided):
         check([*many, call(0, 9, TailChecked(20)), call(10, 11, TailChecked(19))], most_configurations=1000)
+
+
+def test_many_appends_in_doubt_that_nobody_saw_cost_no_search() -> None:
+    many = [call(number, None, in_doubt("fence x", f"x{number}")) for number in range(1000)]
+    assert check([*many, call(2000, 2001, A), call(2002, 2003, TailChecked(1))], most_configurations=10) == 1002
 
 
 def test_a_history_is_the_same_when_it_was_written_down() -> None:
