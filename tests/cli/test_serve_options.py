@@ -104,10 +104,22 @@ class TestWhereDataIs:
         ("postgres://me:sec@ret@host/db", "postgres://me:***@host/db"),
         ("postgres://host/db?user=me&password=secret&x=1", "postgres://host/db?user=me&password=***&x=1"),
         ("postgres://host/db?sslpassword=secret", "postgres://host/db?sslpassword=***"),
+        ("postgres://host/db?password=se@cr#et&a=b", "postgres://host/db?password=***&a=b"),
+        ("postgres://me:se/cret@host/db", "postgres://me:***@host/db"),
+        ("postgres://me:se?c#r@et@host/db", "postgres://me:***@host/db"),
+        ("postgres://me:se[cret@host/db", "postgres://me:***@host/db"),
     ],
 )
 def test_no_password_is_shown(where: str, text: str) -> None:
     assert shown(where) == text
+
+
+def test_a_location_without_a_name_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--location", "postgres://me:secret@host/db?sslmode=require")
+    told = capsys.readouterr().err
+    assert "NAME=URL" in told
+    assert "secret" not in told
 
 
 class TestLimits:

@@ -49,7 +49,7 @@ def engine(text: str) -> str:
 def named_location(text: str) -> tuple[str, str]:
     """The name of a location, and the directory or URL that it is."""
     name, _, where = text.partition("=")
-    if not where:
+    if not where or "://" in name:
         raise argparse.ArgumentTypeError(f"expected NAME=URL or NAME=DIRECTORY, got {shown(text)!r}")
     try:
         return check_location_name(name), where

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import UsageError
 from .engine import Engine
@@ -14,7 +13,7 @@ from .sqlite.directory import MEMORY, check_is_store
 
 POSTGRES_SCHEMES: Final = ("postgres", "postgresql")
 
-_PASSWORD: Final = re.compile(r"(?i)(\A|&)((?:ssl)?password)=[^&]*")
+_PASSWORD: Final = re.compile(r"(?i)([?&](?:ssl)?password)=[^&]*")
 
 
 def is_url(where: str) -> bool:
@@ -70,8 +69,16 @@ def shown(where: str) -> str:
     """`where` without the passwords that a URL may hold."""
     if not is_url(where):
         return where
-    parts = urlsplit(where)
-    user, at, hosts = parts.netloc.rpartition("@")
+    scheme, _, rest = where.partition("://")
+    option = _PASSWORD.search(rest)
+    head, options = (rest, "") if option is None else (rest[: option.start()], rest[option.start() :])
+    # Not as a URL is taken apart: a password may hold what it must not, such as a slash, and is not shown for that.
+    user, at, hosts = head.rpartition("@")
     name, colon, _ = user.partition(":")
-    netloc = f"{name}{':***' if colon else ''}{at}{hosts}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_PASSWORD.sub(r"\1\2=***", parts.query)))
+    masked = _PASSWORD.sub(r"\1=***", options)
+    return f"{scheme}://{name}{':***' if colon else ''}{at}{hosts}{masked}"
+
+
+def has_password(where: str) -> bool:
+    """Whether `shown` hides something, so that nothing of `where` may be repeated in another way."""
+    return shown(where) != where

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...errors import PerdureError, StorageFailed, StorageFull, UsageError
+from ..opening import has_password, shown
 
 if TYPE_CHECKING:
     import asyncpg
@@ -102,8 +103,6 @@ def translate(exc: BaseException) -> Exception:
         if code in ("28000", "28P01", "3D000", "42501"):
             return UsageError(f"{text}; check the address, the role and its privileges")
         return StorageFailed(text)
-    if isinstance(exc, driver.ClientConfigurationError):
-        return UsageError(f"the address of PostgreSQL cannot be used: {exc}")
     if isinstance(exc, (driver.InterfaceError, driver.InternalClientError, OSError, TimeoutError, EOFError)):
         return ConnectionLost(f"the connection to PostgreSQL failed: {str(exc) or type(exc).__name__}")
     if isinstance(exc, Exception):
@@ -221,6 +220,18 @@ async def connect(url: str, *, settings: str = "") -> Connection:
         if isinstance(exc, driver.TargetServerAttributeNotMatched):
             raise ConnectionLost("no host of the address is a PostgreSQL primary that takes writes") from exc
         if isinstance(exc, ValueError) and not isinstance(exc, PerdureError):
-            raise UsageError(f"the address of PostgreSQL cannot be used: {exc}") from exc
+            raise _unusable(url, exc) from None
+        if isinstance(exc, driver.ClientConfigurationError):
+            raise _unusable(url, exc) from None
         raise translate(exc) from exc
     return Connection(raw)
+
+
+def _unusable(url: str, exc: Exception) -> UsageError:
+    """What is wrong with an address; in the words of the driver only where they cannot hold a part of a password."""
+    if has_password(url):
+        return UsageError(
+            f"the address of PostgreSQL cannot be used: {shown(url)}; "
+            "characters such as / ? # [ % and @ in a password are written %2F, %3F, %23, %5B, %25 and %40"
+        )
+    return UsageError(f"the address of PostgreSQL cannot be used: {exc}")
