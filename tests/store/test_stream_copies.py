@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator
 from itertools import permutations
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,7 +17,8 @@ from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
 from perdure.store.catalogue import BasinChange, BasinEntry, StreamEntry, StreamId
-from perdure.store.engine import Engine
+from perdure.store.copying import Selection, copy_pass
+from perdure.store.engine import BlockRange, Engine
 from perdure.store.sequencing import Block, CopiedBatch, StreamState
 from perdure.store.service import StreamStore
 from perdure.store.stream_copies import CopiedStream, basins, copy_basin, copy_stream, streams, verify_stream
@@ -187,6 +189,31 @@ async def test_a_sealed_stream_is_opened_by_the_same_key(source: Engine, target:
     await copied(source, target)
     read = await StreamStore(target).read(BASIN, "s", ReadRequest.of(SeqNum(0)), key)
     assert [record.text for record in read.records] == ["secret"]
+
+
+async def test_a_stream_that_is_deleted_meanwhile_is_passed_over(source: Engine, target: Engine) -> None:
+    """Its deletion is no part of what is copied: a copy that was emptied would be in the way of the next stream."""
+    stream = await make_stream(source)
+    await source.append(stream, batch("a"))
+    await copied(source, target)
+    await source.append(stream, batch("b"))
+    entry = await source.stream(BASIN, "s")
+    assert entry is not None
+
+    class Deleting:
+        """The source, whose stream is deleted in the middle of the pass."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(source, name)
+
+        async def read_blocks(self, *args: int, **bounds: int) -> BlockRange:
+            await delete_stream(source)
+            return await source.read_blocks(*args, **bounds)  # type: ignore[arg-type]
+
+    for _ in range(2):
+        totals = await copy_pass(cast(Engine, Deleting()), target, [Selection(BASIN)])
+        assert (totals.streams, totals.blocks) == (0, 0)
+    assert await bodies_of(target, (await copy_of(target)).stream_id) == ["a"]
 
 
 async def test_another_stream_of_the_name_is_not_written_to(source: Engine, target: Engine) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ..errors import BasinNotFound, Invalid, StreamNotFound
+from ..errors import BasinNotFound, Invalid, StreamDeletionPending, StreamNotFound
 from ..model.names import check_basin_name
 from .catalogue import StreamEntry
 from .engine import Engine
@@ -73,7 +73,9 @@ async def copy_pass(
                     return
                 try:
                     await _copy(source, target, entry, totals, verify=verify)
-                except StreamNotFound:
+                except (StreamNotFound, StreamDeletionPending):
+                    if not await _is_gone(source, entry):
+                        raise
                     continue
                 show(totals)
 
@@ -84,6 +86,12 @@ async def copy_pass(
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
     return totals
+
+
+async def _is_gone(source: Engine, entry: StreamEntry) -> bool:
+    """Whether the original is deleted by now, or another stream has its name."""
+    found = await source.stream(entry.basin, entry.name)
+    return found is None or found.stream_id != entry.stream_id or found.deleted_at is not None
 
 
 async def _copy(source: Engine, target: Engine, entry: StreamEntry, totals: Totals, *, verify: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..errors import ResourceExists, StorageFailed
+from ..errors import ResourceExists, StorageFailed, StreamDeletionPending
 from ..model.batches import AppendAck
 from ..model.limits import MAX_PAGE_ITEMS
 from ..model.records import AppendRecord
@@ -85,7 +85,8 @@ async def copy_stream(source: Engine, target: Engine, original: StreamEntry) -> 
     """Bring the copy of a stream to where the original is now. The basin must be there.
 
     Raises `ResourceExists` if there is another stream of this name, or one that somebody else has appended to,
-    `SeqNumMismatch` if somebody does so meanwhile, and what either engine raises.
+    `SeqNumMismatch` if somebody does so meanwhile, `StreamNotFound` or `StreamDeletionPending` if the original is
+    deleted meanwhile, and what either engine raises.
     """
     copy = await _copy_of(target, original)
     state = await target.state(copy)
@@ -94,6 +95,8 @@ async def copy_stream(source: Engine, target: Engine, original: StreamEntry) -> 
     blocks = stored_bytes = 0
     while True:
         found = await source.read_blocks(original.stream_id, state.tail, max_records=READ_RECORDS, max_bytes=READ_BYTES)
+        if found.deleted:
+            raise StreamDeletionPending(f"{_named(original)} is being deleted")
         goal = found.state
         if state.tail >= goal.tail:
             return CopiedStream(original.basin, original.name, state.tail, blocks, stored_bytes)
