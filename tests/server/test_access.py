@@ -14,7 +14,7 @@ from perdure.model.access_tokens import EVERYTHING, AccessTokenInfo, AccessToken
 from perdure.model.positions import SeqNum
 from perdure.model.reads import ReadRequest
 from perdure.server.access import AccessControl, RootToken, bearer_token
-from perdure.server.grants import BELIEVED_SECS, CONFIRMED_SECS, Grants
+from perdure.server.grants import ASKED_AGAIN_SECS, BELIEVED_SECS, CONFIRMED_SECS, Grants
 from perdure.server.guarded_store import GuardedStore
 from perdure.server.served_store import ServedAppender, ServedReadSession
 from perdure.store.access_tokens import hash_secret
@@ -195,6 +195,24 @@ class TestForHowLong:
         with pytest.raises(Unavailable):
             await access.store_for(known)
 
+    async def test_a_known_token_does_not_wait_for_a_store_that_is_lost(
+        self, access: AccessControl, stores: tuple[StreamStore, StreamStore], clocks: Clocks
+    ) -> None:
+        header = await issue(stores[0])
+        await access.store_for(header)
+        lost = Silent.__new__(Silent)
+        access._grants._store = lost
+        for _ in range(3):
+            clocks.advance(CONFIRMED_SECS)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert isinstance(await access.store_for(header), GuardedStore)
+        assert lost.asked == 1
+        clocks.advance(ASKED_AGAIN_SECS)
+        access._grants._store = stores[0]
+        await stores[1].revoke_access_token("t")
+        with pytest.raises(AuthenticationFailed):
+            await access.store_for(header)
+
     async def test_a_token_in_constant_use_is_looked_up_once_in_a_while(
         self, stores: tuple[StreamStore, StreamStore], clocks: Clocks
     ) -> None:
@@ -224,7 +242,33 @@ class TestForHowLong:
                 assert grant.info.id == f"t{number}"
 
 
+class Silent(StreamStore):
+    """A store that is lost and has not found out yet."""
+
+    asked = 0
+
+    async def find_access_tokens(self, secret_hashes: object) -> dict[bytes, AccessTokenInfo]:
+        self.asked += 1
+        never: asyncio.Future[dict[bytes, AccessTokenInfo]] = asyncio.get_running_loop().create_future()
+        return await never
+
+
 class TestSessions:
+    async def test_they_end_when_their_token_could_not_be_confirmed_for_too_long(
+        self, access: AccessControl, stores: tuple[StreamStore, StreamStore], clocks: Clocks
+    ) -> None:
+        await stores[0].create_basin("basin-aa")
+        await stores[0].create_stream("basin-aa", "s")
+        store = await access.store_for(await issue(stores[0]))
+        appending = await store.open_append_session("basin-aa", "s")
+        await appending.submit(batch("x"))
+        await stores[1]._engine.aclose()
+        access._grants._store = stores[1]
+        clocks.advance(BELIEVED_SECS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(Unavailable, match="cannot be confirmed"):
+                await append_for_ever(appending)
+
     async def test_they_end_when_another_process_revokes_their_token(
         self, access: AccessControl, stores: tuple[StreamStore, StreamStore], clocks: Clocks
     ) -> None:

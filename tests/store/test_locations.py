@@ -275,6 +275,22 @@ class TestLosses:
         finally:
             await store.aclose()
 
+    async def test_a_location_that_fails_in_an_unknown_way_is_tried_again(self, sites: Sites) -> None:
+        failures: list[Exception] = [RuntimeError("a defect"), ValueError()]
+
+        async def fail_at_first() -> Engine:
+            if failures:
+                raise failures.pop()
+            return await sites.one.open()
+
+        place = Place("one", fail_at_first)
+        await place.open()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await place.opened.wait()
+        finally:
+            await place.aclose()
+
     async def test_a_store_without_any_location_does_not_answer(self, store: LocatedStore, sites: Sites) -> None:
         await sites.one.lose()
         await sites.two.lose()

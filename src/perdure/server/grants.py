@@ -2,7 +2,8 @@
 
 A token is looked up by the hash of its secret and remembered for `CONFIRMED_SECS`, so a revocation by another process
 takes effect within that time; one by this process takes effect at once. An expiry is looked at on every use. While
-tokens cannot be looked up, those in use are believed for `BELIEVED_SECS`.
+tokens cannot be looked up, those in use are believed for `BELIEVED_SECS`, and what uses them does not wait: a store
+that is lost may take long to say so.
 
 What outlives its request (an append session, a read session, a read that waits) is attached to its grant. For as long
 as there are any, the grant is confirmed again and again, so that they end when the token does.
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakSet
 
-from ..errors import AuthenticationFailed, PerdureError, StoreFailure
+from ..errors import AuthenticationFailed, PerdureError, StoreFailure, Unavailable
 from ..model.access_tokens import AccessTokenInfo, ExactMatch, Operation, ResourceSet
 from .served_store import WholeStore
 
@@ -29,6 +30,12 @@ CONFIRMED_SECS: Final = 1.0
 
 BELIEVED_SECS: Final = 600.0
 """For how long if it cannot be looked up: a store over several locations goes on without the one of the tokens."""
+
+ANSWER_SECS: Final = 2.0
+"""How long the look-up of a token that is believed may take until it counts as failed."""
+
+ASKED_AGAIN_SECS: Final = 5.0
+"""After a look-up that failed, believed tokens are not looked up for so long; then by one request at a time."""
 
 REMEMBERED_GRANTS: Final = 4096
 """How many tokens are remembered; the one that was not used for longest goes first."""
@@ -46,6 +53,7 @@ class Grant:
         "attached",
         "basins",
         "confirmed_at",
+        "doubtful",
         "expires_at",
         "info",
         "operations",
@@ -71,6 +79,8 @@ class Grant:
         self.expires_at: float | None = None if info.expires_at is None else info.expires_at.timestamp()
         """Seconds since the epoch."""
         self.revoked: bool = False
+        self.doubtful: bool = False
+        """Whether it could not be confirmed for longer than it is believed."""
         self.confirmed_at: float = 0.0
         """When the token was last looked up, on the clock of `Grants`."""
         self.attached: WeakSet[object] = WeakSet()
@@ -79,11 +89,17 @@ class Grant:
         self._on_attach = on_attach
 
     def check(self) -> None:
-        """Raise `AuthenticationFailed` if the token is not in force any more."""
+        """Raise `AuthenticationFailed` if the token is not in force any more, `Unavailable` if nobody can tell."""
         if self.revoked:
             raise AuthenticationFailed("the access token was revoked")
+        if self.doubtful:
+            raise Unavailable("the access token cannot be confirmed: the store of tokens has been away for too long")
         if self.expires_at is not None and self.expires_at <= self._now():
             raise AuthenticationFailed("the access token has expired")
+
+    def confirm(self, at: float) -> None:
+        """It was in force at this time."""
+        self.confirmed_at, self.doubtful = at, False
 
     def attach(self, user: object) -> None:
         """Confirm the token for as long as `user` lives, which looks at it by `check`."""
@@ -109,6 +125,9 @@ class Grants:
         self._known: OrderedDict[bytes, Grant] = OrderedDict()
         self._used_long: dict[bytes, Grant] = {}
         self._revocations = 0
+        self._lost = False
+        """Whether the last look-up failed."""
+        self._asked_again_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, secret_hash: bytes) -> Grant | None:
@@ -119,12 +138,20 @@ class Grants:
             self._known.move_to_end(secret_hash)
             return grant
         revocations = self._revocations
-        try:
-            info = (await self._store.find_access_tokens([secret_hash])).get(secret_hash)
-        except StoreFailure:
-            if grant is not None and before - grant.confirmed_at < BELIEVED_SECS:
+        if grant is not None and before - grant.confirmed_at < BELIEVED_SECS:
+            if self._lost and before < self._asked_again_at:
                 return grant
-            raise
+            self._asked_again_at = before + ASKED_AGAIN_SECS
+            try:
+                async with asyncio.timeout(ANSWER_SECS):
+                    found = await self._store.find_access_tokens([secret_hash])
+            except (StoreFailure, TimeoutError):
+                self._lost = True
+                return grant
+        else:
+            found = await self._store.find_access_tokens([secret_hash])
+        self._lost = False
+        info = found.get(secret_hash)
         if info is None:
             self._lose(secret_hash)
             return None
@@ -132,7 +159,7 @@ class Grants:
         if grant is None:
             grant = Grant(info, now=self._now, on_attach=lambda grant: self._watch(secret_hash, grant))
         if revocations == self._revocations:  # otherwise it may just have been revoked: look again next time
-            grant.confirmed_at = before
+            grant.confirm(before)
             self._known[secret_hash] = grant
             self._known.move_to_end(secret_hash)
             if len(self._known) > self._bound:
@@ -165,6 +192,7 @@ class Grants:
             self._task = asyncio.get_running_loop().create_task(self._confirm(), name="perdure-tokens")
 
     async def _confirm(self) -> None:
+        failing = False
         while True:
             await asyncio.sleep(CONFIRMED_SECS)
             self._used_long = {key: grant for key, grant in self._used_long.items() if grant.attached}
@@ -174,11 +202,16 @@ class Grants:
             before = self._monotonic()
             try:
                 found = await self._store.find_access_tokens(wanted)
-            except PerdureError as exc:  # what uses the tokens meets the same failure, or the next round does better
-                logger.warning("tokens in use could not be confirmed: %s", exc)
+            except PerdureError as exc:
+                if not failing:
+                    logger.warning("tokens in use cannot be confirmed, and are believed for a while: %s", exc)
+                failing = True
+                for used in self._used_long.values():
+                    used.doubtful = self._monotonic() - used.confirmed_at >= BELIEVED_SECS
                 continue
+            failing = False
             for secret_hash in wanted:
                 if secret_hash not in found:
                     self._lose(secret_hash)
                 elif (grant := self._used_long.get(secret_hash)) is not None:
-                    grant.confirmed_at = before
+                    grant.confirm(before)

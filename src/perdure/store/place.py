@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
-from ..errors import PerdureError, Unavailable
+from ..errors import Unavailable
 from ..model.names import check_location_name
 from .engine import Engine
 from .service import StreamStore
@@ -84,17 +84,21 @@ class Place:
             await self._open()
             await self.engine.stopped.wait()  # for as long as all is well
             logger.error("location %s refuses to go on, and is opened anew", self.name)
-            await self._close("its store refused to go on")
+            try:
+                await self._close("its store refused to go on")
+            except Exception:  # it is not used any more, whatever became of it
+                logger.exception("the store of location %s did not close in order", self.name)
 
     async def _open(self) -> None:
         pause = FIRST_PAUSE_SECS
         while True:
             try:
                 await self._attempt()
-            except (PerdureError, OSError) as exc:
-                if self._failure != str(exc):
-                    logger.error("location %s cannot be opened, and is tried again: %s", self.name, exc)
-                self._failure = str(exc)
+            except Exception as exc:  # of whatever kind: a location that nobody tries any more is lost for good
+                failure = str(exc) or type(exc).__name__
+                if self._failure != failure:
+                    logger.error("location %s cannot be opened, and is tried again: %s", self.name, failure)
+                self._failure = failure
             else:
                 logger.info("location %s is open", self.name)
                 self.opened.set()
