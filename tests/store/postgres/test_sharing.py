@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from traceback import format_exception
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.errors import Unavailable, UsageError
+from perdure.errors import SeqNumMismatch, Unavailable, UsageError
 from perdure.model.configs import RetentionAge, StreamConfig
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
@@ -19,6 +20,7 @@ from perdure.store.postgres import Durability, PostgresEngine
 from perdure.store.postgres.connection import Connection, connect
 from perdure.store.postgres.doorbell import MAX_PAYLOAD_BYTES, decode_ring, encode_rings
 from perdure.store.postgres.durability import check_pooling, look_at_durability
+from perdure.store.postgres.pool import Pool
 from perdure.store.postgres.schema import FORMAT_VERSION, LOCK_CLASS, SWEEPER_LOCK
 from tests.patience import PATIENCE_SECONDS
 from tests.store.making import batch, bodies_of, commands, eventually, make_stream
@@ -100,6 +102,13 @@ class TestAddress:
         with pytest.raises(UsageError, match="address"):
             await PostgresEngine.open(url)
 
+    @pytest.mark.parametrize("character", "/#?[%")
+    async def test_a_password_that_must_be_encoded_and_is_not_is_not_repeated(self, character: str) -> None:
+        password = f"secret{character}secret"
+        with pytest.raises((UsageError, Unavailable)) as caught:
+            await PostgresEngine.open(f"postgres://me:{password}@127.0.0.1:{free_port()}/x", outage_seconds=0.1)
+        assert "secret" not in "".join(format_exception(caught.value))
+
     async def test_a_database_that_is_missing_is_refused(self, postgres: PostgresServer) -> None:
         with pytest.raises(UsageError, match="does not exist"):
             await PostgresEngine.open(postgres.url("missing"))
@@ -143,6 +152,55 @@ class TestDurability:
     async def test_without_a_pooler_there_is_nothing_to_refuse(self, postgres_url: str) -> None:
         async with connected(postgres_url) as connection:
             await check_pooling(postgres_url, connection)
+
+
+class TestContention:
+    async def test_a_rejection_is_committed_as_well(self, postgres_url: str) -> None:
+        """Only a commit shows that whoever says what the tail is has not been replaced by another primary."""
+        async with opened(postgres_url) as one, opened(postgres_url) as two, connected(postgres_url) as asked:
+
+            async def committed() -> int:
+                (row,) = await asked.fetch("SELECT sum(number) FROM writer")
+                return int(str(row[0]))
+
+            stream = await make_stream(one)
+            for engine in (one, two, one):  # the last one finds that somebody else has appended
+                await engine.append(stream, batch("x"))
+            before = await committed()
+            with pytest.raises(SeqNumMismatch):
+                await one.append(stream, batch("x", match=0))
+            assert await committed() > before
+
+
+class TestReading:
+    async def test_one_that_is_not_done_in_time_does_not_keep_others_waiting(self, postgres_url: str) -> None:
+        pool = Pool(lambda: connect(postgres_url), 0.1, max_connections=1)
+        begun, over = asyncio.Event(), asyncio.Event()
+
+        async def slow(_: Connection) -> None:
+            begun.set()
+            await over.wait()
+
+        reading = asyncio.ensure_future(pool.run(slow))
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await begun.wait()
+                with pytest.raises(Unavailable, match="too slowly"):
+                    await pool.run(slow)
+        finally:
+            over.set()
+            await reading
+            await pool.aclose()
+
+    async def test_while_postgresql_is_away_only_the_first_waits_long(self) -> None:
+        url = f"postgres://postgres@127.0.0.1:{free_port()}/postgres"
+        pool = Pool(lambda: connect(url), 0.1)
+        for patience in (0.1, NEVER):
+            pool._outage_seconds = patience
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with pytest.raises(Unavailable, match="cannot be reached"):
+                    await pool.run(look_at_durability)
+        await pool.aclose()
 
 
 class TestSweeping:
@@ -243,6 +301,20 @@ class TestDoorbell:
                         block = mailbox.take()
                 ack = await there.append(stream, batch("x"))
                 assert ack.start.seq_num == 1
+
+    async def test_it_is_asked_for_however_often_others_ring(self, postgres_url: str) -> None:
+        async with opened(postgres_url, poll_seconds=0.5) as here, connected(postgres_url) as other:
+            quiet, loud = await make_stream(here, "quiet"), await make_stream(here, "loud")
+            with here.hub.follow(quiet) as mailbox, here.hub.follow(loud):
+                await mailbox.wait(PATIENCE_SECONDS)
+                mailbox.clear()
+                await other.fetch("UPDATE stream_state SET tail = 1, version = 1 WHERE stream_id = $1", quiet)
+                told = asyncio.ensure_future(mailbox.wait(PATIENCE_SECONDS))
+                number = 0
+                while not told.done():
+                    number += 1
+                    await other.fetch("SELECT pg_notify('perdure', $1)", f"other {loud:x}:{number:x}")
+                assert await told
 
     async def test_listening_begins_anew_where_it_broke_off(self, postgres_url: str) -> None:
         async with opened(postgres_url, poll_seconds=NEVER) as here, opened(postgres_url) as there:

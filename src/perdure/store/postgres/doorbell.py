@@ -120,6 +120,8 @@ class Watcher:
         self._seen: dict[StreamId, int] = {}
         """How far the followers of a stream were handed blocks, or told to look."""
         self._rung: dict[StreamId, int] = {}
+        self._ask_at = 0.0
+        """When it is time to ask, by the clock of the loop, however often somebody rings until then."""
         self._wake = asyncio.Event()
         self._followed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -158,6 +160,7 @@ class Watcher:
                 await connection.listen(CHANNEL, self._heard, self._wake.set)
                 pauses = Pauses()
                 self._seen.clear()
+                self._ask_at = asyncio.get_running_loop().time() + self._poll_seconds
                 self.hub.nudge()  # what was committed before we listened
                 while not connection.is_closed:
                     await self._watch(connection)
@@ -186,10 +189,14 @@ class Watcher:
     async def _watch(self, connection: Connection) -> None:
         """Wait for a ring, or for the time to ask, and hand over what there is."""
         try:
-            async with asyncio.timeout(self._poll_seconds):
+            async with asyncio.timeout_at(self._ask_at):
                 await self._wake.wait()
         except TimeoutError:
+            pass  # time to ask
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._ask_at:
             await self._ask(connection)
+            self._ask_at = loop.time() + self._poll_seconds
         self._wake.clear()
         rung, self._rung = self._rung, {}
         behind: dict[StreamId, int] = {}

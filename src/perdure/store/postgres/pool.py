@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from ...errors import Unavailable
 from .connection import Connection, ConnectionLost, TransactionUndone
-from .session import Pauses
+from .session import AFTER_OUTAGE_SECONDS, Pauses
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Pool:
         self._generation = 0
         self._slots = asyncio.Semaphore(max_connections)
         self._users = 0
+        self._has_been_away = False
         self._closed = False
         self._unused = asyncio.Event()
         self._unused.set()
@@ -52,25 +54,43 @@ class Pool:
         Raises `Unavailable` if PostgreSQL cannot be reached in time, or the pool is closed.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._outage_seconds
+        patience = min(self._outage_seconds, AFTER_OUTAGE_SECONDS) if self._has_been_away else self._outage_seconds
+        deadline = loop.time() + patience
         pauses = Pauses()
         self._users += 1
         self._unused.clear()
         try:
-            async with self._slots:
+            async with self._slot(deadline):
                 while True:
                     self._check()
                     try:
-                        return await self._try(query)
+                        result = await self._try(query)
                     except (ConnectionLost, TransactionUndone) as exc:
                         pause = pauses.next()
                         if loop.time() + pause > deadline:
+                            self._has_been_away = True
                             raise Unavailable(f"PostgreSQL cannot be reached: {exc}") from exc
                         await asyncio.sleep(pause)
+                    else:
+                        self._has_been_away = False
+                        return result
         finally:
             self._users -= 1
             if not self._users:
                 self._unused.set()
+
+    @asynccontextmanager
+    async def _slot(self, deadline: float) -> AsyncIterator[None]:
+        """A turn, which those before may use up: each of them may wait for a connection for as long as we may."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Unavailable("PostgreSQL answers too slowly: other reads have used up the time of this one") from None
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def _check(self) -> None:
         if self._closed:

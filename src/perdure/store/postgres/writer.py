@@ -158,7 +158,8 @@ class Writer:
         if plan.streams:
             conflicted = await write(plan.values(), transaction)
             assert not conflicted, "the rows were locked"
-            transaction.changed = any(work.blocks for work in plan.streams.values())
+            # Rejections as well: only a commit shows that this is still the primary, which may say what a tail is.
+            transaction.changed = True
         return plan
 
     async def _load(self, streams: Collection[StreamId], connection: Connection) -> None:
