@@ -47,10 +47,10 @@ _REGISTER: Final = (
 )
 
 _STILL_WAITS: Final = (
-    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep' "
-    "AND usename = current_user)"
+    "SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_stat_activity "
+    "WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep' AND usename = current_user)"
 )
-"""Whether one of these processes is committing, and waits for a synchronous standby."""
+"""The server's process for this connection, and whether one of those others commits and waits for a standby."""
 
 
 class Pauses:
@@ -243,10 +243,10 @@ class Session:
         """Register only when no commit of ours waits for a standby: another would wait behind it, and one more after
         each try, until the server had no connections left. Nobody may end such a wait: that would be no commit.
         """
-        if self._left:
-            (row,) = await connection.fetch(_STILL_WAITS, list(self._left))
-            if row[0]:
-                raise ConnectionLost("a commit of this server still waits for a synchronous standby")
+        (row,) = await connection.fetch(_STILL_WAITS, list(self._left))
+        connection.process, still_waits = cast("tuple[int, bool]", tuple(row))
+        if still_waits:
+            raise ConnectionLost("a commit of this server still waits for a synchronous standby")
 
     async def _register(self, connection: Connection) -> None:
         (row,) = await connection.fetch(_REGISTER, self._writer_id)
@@ -261,7 +261,8 @@ class Session:
             self._connection = None
 
     def _leave(self, connection: Connection) -> None:
-        self._left.add(connection.claimed_pid)
+        if connection.process is not None:
+            self._left.add(connection.process)
         connection.terminate()
 
 
