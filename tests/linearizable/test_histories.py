@@ -150,9 +150,12 @@ def without_one_that_was_read(history: list[Call]) -> list[Call]:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-async def test_several_processes_on_one_directory_for_long(tmp_path: Path, seed: int) -> None:
-    for round_number in range(20):
-        assert check(await history_of_processes(str(tmp_path / str(round_number)), seed + round_number, 2000)) > 0
+@pytest.mark.parametrize("kind", SEVERAL_PROCESSES)
+async def test_several_processes_on_one_store_for_long(
+    kind: Kind, request: pytest.FixtureRequest, tmp_path: Path, seed: int
+) -> None:
+    location = str(tmp_path / "data") if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    assert check(await history_of_processes(location, seed, 4000)) > PROCESSES * 2 * 4000
 
 
 @pytest.mark.soak
@@ -161,4 +164,4 @@ async def test_a_server_for_long(tmp_path: Path, seed: int) -> None:
     async with ServeCommand(tmp_path, "--workers", "2") as server, client_of(server.url) as first:
         streams = await make_streams(first)
         clients = [Client(f"c{number}", streams, seed) for number in range(20)]
-        assert_linearizable(await run_clients(clients, 2000), 20_000)
+        assert_linearizable(await run_clients(clients, 1000), 20_000)
