@@ -17,7 +17,7 @@ from perdure.model.reads import ReadRequest
 from perdure.model.records import AppendRecord
 from perdure.model.resources import ProvisionResult
 from perdure.store.catalogue import BasinChange, BasinEntry, StreamEntry, StreamId
-from perdure.store.copying import Selection, copy_pass
+from perdure.store.copying import Selection, Verify, copy_pass
 from perdure.store.engine import BlockRange, Engine
 from perdure.store.sequencing import Block, CopiedBatch, StreamState
 from perdure.store.service import StreamStore
@@ -110,9 +110,19 @@ async def test_a_copy_that_was_broken_off_is_gone_on_with(source: Engine, target
     assert (await copied(source, target)).blocks == 1
     await source.append(stream, batch("c"))
     added = (await blocks_of(source, stream))[1]
-    assert await copied(source, target) == CopiedStream(BASIN, "s", 3, 1, len(added.body))
+    assert await copied(source, target) == CopiedStream(BASIN, "s", 2, 3, 1, len(added.body))
     assert (await copied(source, target)).blocks == 0
     assert await bodies_of(target, (await copy_of(target)).stream_id) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("verify", "verified"), [(Verify.ALL, 3), (Verify.COPIED, 1), (Verify.NOTHING, 0)])
+async def test_what_is_verified(source: Engine, target: Engine, verify: Verify, verified: int) -> None:
+    stream = await make_stream(source)
+    for text in ("a", "b"):
+        await source.append(stream, batch(text))
+    assert (await copy_pass(source, target)).verified_blocks == 2
+    await source.append(stream, batch("c"))
+    assert (await copy_pass(source, target, verify=verify)).verified_blocks == verified
 
 
 async def test_what_is_written_meanwhile_comes_along(source: Engine, target: Engine) -> None:

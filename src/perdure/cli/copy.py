@@ -88,20 +88,19 @@ async def _passes(
     options: argparse.Namespace, source: Engine, target: Engine, selections: tuple[Selection, ...], stop: asyncio.Event
 ) -> None:
     """One pass, or pass after pass until `stop`, which a pass need not outlast: what it has copied stays."""
-    from ..store.copying import copy_pass
+    from ..store.copying import Verify, copy_pass
 
     line = ProgressLine(shown=sys.stderr.isatty())
 
     def show(now: Totals) -> None:
         line.show(f"{now.streams:,} streams, {size_text(now.stored_bytes)} copied")
 
+    verify = Verify.NOTHING if options.no_verify else Verify.ALL
     told = asyncio.create_task(stop.wait())
     try:
         while True:
             begun = time.monotonic()
-            copying = asyncio.create_task(
-                copy_pass(source, target, selections, verify=not options.no_verify, show=show)
-            )
+            copying = asyncio.create_task(copy_pass(source, target, selections, verify=verify, show=show))
             try:
                 await asyncio.wait((copying, told), return_when=asyncio.FIRST_COMPLETED)  # as long as it takes
             finally:
@@ -115,6 +114,8 @@ async def _passes(
             _print(options, copying.result(), time.monotonic() - begun)
             if not options.follow:
                 return
+            if verify is Verify.ALL:
+                verify = Verify.COPIED  # a long stream that grows is not read from its beginning each second
             await asyncio.wait((told,), timeout=PAUSE_SECS)
             if told.done():
                 return

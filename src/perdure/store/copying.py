@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
@@ -35,6 +36,14 @@ class Selection(Struct, frozen=True):
         return cls(check_basin_name(basin), prefix)
 
 
+class Verify(Enum):
+    """What a pass reads back and compares, of the streams of which it copied something."""
+
+    ALL = "all of the stream, also what earlier passes copied"
+    COPIED = "what this pass has copied"
+    NOTHING = "nothing"
+
+
 class Totals(Struct):
     """What one pass amounted to. `behind`: streams of which something was copied."""
 
@@ -50,13 +59,13 @@ async def copy_pass(
     target: Engine,
     selections: Sequence[Selection] = (),
     *,
-    verify: bool = True,
+    verify: Verify = Verify.ALL,
     show: Callable[[Totals], None] = lambda _: None,
 ) -> Totals:
     """Bring the copy of what is selected, or of everything, to where the original is.
 
-    The original may be written to meanwhile; a stream that is deleted meanwhile is passed over. `verify` then reads
-    both sides of each stream of which something was copied. `show` is told after every stream.
+    The original may be written to meanwhile; a stream that is deleted meanwhile is passed over. `verify` says
+    what is then read back on both sides. `show` is told after every stream.
 
     Raises `BasinNotFound` for a selected basin that does not exist, what `stream_copies.copy_stream` raises, and
     `StorageFailed` if a copy is not the same. What was copied before stays, and is not copied again.
@@ -72,7 +81,7 @@ async def copy_pass(
                 if entry is None:
                     return
                 try:
-                    await _copy(source, target, entry, totals, verify=verify)
+                    await _copy(source, target, entry, totals, verify)
                 except (StreamNotFound, StreamDeletionPending):
                     if not await _is_gone(source, entry):
                         raise
@@ -94,10 +103,13 @@ async def _is_gone(source: Engine, entry: StreamEntry) -> bool:
     return found is None or found.stream_id != entry.stream_id or found.deleted_at is not None
 
 
-async def _copy(source: Engine, target: Engine, entry: StreamEntry, totals: Totals, *, verify: bool) -> None:
+async def _copy(source: Engine, target: Engine, entry: StreamEntry, totals: Totals, verify: Verify) -> None:
     done = await copy_stream(source, target, entry)
-    verified = await verify_stream(source, target, entry, done.tail) if verify and done.blocks else 0
-    totals.verified_blocks += verified
+    verified = 0
+    if done.blocks and verify is not Verify.NOTHING:
+        since = done.since if verify is Verify.COPIED else 0
+        verified = await verify_stream(source, target, entry, done.tail, since=since)
+    totals.verified_blocks += verified  # in one go with the rest: others count meanwhile
     totals.streams += 1
     totals.behind += done.blocks > 0
     totals.blocks += done.blocks

@@ -35,10 +35,14 @@ READ_BYTES: Final = 8 * 1024 * 1024
 
 
 class CopiedStream(Struct, frozen=True):
-    """What a copy of one stream amounts to: `tail` is that of both, `blocks` and `stored_bytes` were copied now."""
+    """What a copy of one stream amounts to: `tail` is that of both, `blocks` and `stored_bytes` were copied now.
+
+    `since` is the tail that the copy had before.
+    """
 
     basin: str
     name: str
+    since: int
     tail: int
     blocks: int
     stored_bytes: int
@@ -91,7 +95,7 @@ async def copy_stream(source: Engine, target: Engine, original: StreamEntry) -> 
     copy = await _copy_of(target, original)
     state = await target.state(copy)
     await _check_is_copy(source, target, original, copy, state)
-    lane = Lane()
+    lane, since = Lane(), state.tail
     blocks = stored_bytes = 0
     while True:
         found = await source.read_blocks(original.stream_id, state.tail, max_records=READ_RECORDS, max_bytes=READ_BYTES)
@@ -99,7 +103,7 @@ async def copy_stream(source: Engine, target: Engine, original: StreamEntry) -> 
             raise StreamDeletionPending(f"{_named(original)} is being deleted")
         goal = found.state
         if state.tail >= goal.tail:
-            return CopiedStream(original.basin, original.name, state.tail, blocks, stored_bytes)
+            return CopiedStream(original.basin, original.name, since, state.tail, blocks, stored_bytes)
         known = [block for block in found.blocks if state.tail <= block.start_seq and block.end_seq <= goal.tail]
         appends = []
         for block in known or [_gone(goal)]:
@@ -113,9 +117,15 @@ async def copy_stream(source: Engine, target: Engine, original: StreamEntry) -> 
 
 
 async def verify_stream(
-    source: Engine, target: Engine, original: StreamEntry, up_to: int, *, now_ms: Callable[[], int] = wall_clock_ms
+    source: Engine,
+    target: Engine,
+    original: StreamEntry,
+    up_to: int,
+    *,
+    since: int = 0,
+    now_ms: Callable[[], int] = wall_clock_ms,
 ) -> int:
-    """Read both, and compare every block that the original still has below `up_to`; gives how many these were.
+    """Read both, and compare every block that the original still has from `since` to `up_to`; gives how many.
 
     Raises `StorageFailed` if the copy lacks one, or has another.
     """
@@ -124,8 +134,8 @@ async def verify_stream(
         raise StorageFailed(f"the copy of {_named(original)} is not there")
     compared = 0
     async with (
-        aclosing(_blocks(source, original.stream_id, up_to)) as ours,
-        aclosing(_blocks(target, entry.stream_id, up_to)) as theirs,
+        aclosing(_blocks(source, original.stream_id, since, up_to)) as ours,
+        aclosing(_blocks(target, entry.stream_id, since, up_to)) as theirs,
     ):
         found = await anext(theirs, None)
         async for block in ours:
@@ -195,8 +205,8 @@ def _gone(goal: StreamState) -> Block:
     )
 
 
-async def _blocks(engine: Engine, stream: StreamId, up_to: int) -> AsyncGenerator[Block]:
-    cursor = 0
+async def _blocks(engine: Engine, stream: StreamId, since: int, up_to: int) -> AsyncGenerator[Block]:
+    cursor = since
     while cursor < up_to:
         found = await engine.read_blocks(stream, cursor, max_records=READ_RECORDS, max_bytes=READ_BYTES)
         for block in found.blocks:
