@@ -163,6 +163,24 @@ async def test_a_stream_gets_its_first_batch_once(proxy: CuttingProxy, engine: P
     assert await bodies_of(engine, entry.stream_id) == ["first"]
 
 
+async def test_listening_begins_anew_where_another_connection_was_lost(
+    proxy: CuttingProxy, engine: PostgresEngine
+) -> None:
+    """The one that listens may lead to a former primary, which nobody rings any more, and is not closed by itself."""
+    stream = await make_stream(engine)
+    with engine.hub.follow(stream) as mailbox:
+        await mailbox.wait(PATIENCE_SECONDS)  # told to look, once it listens
+        before = engine._watcher._connection
+        assert before is not None
+        proxy.lose(b"marked", Loss.ANSWER)
+        await engine.append(stream, batch("marked"))
+
+        async def listens_anew() -> bool:
+            return engine._watcher._connection not in (None, before)
+
+        await eventually(listens_anew)
+
+
 @pytest.mark.parametrize("loss", [Loss.REQUEST, Loss.ANSWER])
 async def test_what_cannot_be_found_out_is_unknown(
     proxy: CuttingProxy, proxy_and_url: tuple[CuttingProxy, str], other: PostgresEngine, loss: Loss

@@ -124,6 +124,7 @@ class Watcher:
         """When it is time to ask, by the clock of the loop, however often somebody rings until then."""
         self._wake = asyncio.Event()
         self._followed = asyncio.Event()
+        self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def _first_follower(self) -> None:
@@ -143,6 +144,11 @@ class Watcher:
                 if self.hub.is_followed(stream_id):
                     self._seen[stream_id] = max(self._seen.get(stream_id, 0), block.end_seq)
 
+    def listen_anew(self) -> None:
+        """Elsewhere a connection was lost: this one may lead to a former primary, where nobody rings any more."""
+        if self._connection is not None:
+            self._connection.terminate()
+
     async def aclose(self) -> None:
         """End the task. The followers are woken by whoever closes the engine."""
         task, self._task = self._task, None
@@ -156,7 +162,7 @@ class Watcher:
             await self._followed.wait()
             connection: Connection | None = None
             try:
-                connection = await self._dial()
+                connection = self._connection = await self._dial()
                 await connection.listen(CHANNEL, self._heard, self._wake.set)
                 pauses = Pauses()
                 self._seen.clear()
@@ -169,6 +175,7 @@ class Watcher:
             except Exception:  # a defect, which must not end the following
                 logger.exception("listening to other servers broke off and begins anew")
             finally:
+                self._connection = None
                 if connection is not None:
                     connection.terminate()
             await asyncio.sleep(pauses.next())
@@ -216,6 +223,8 @@ class Watcher:
     async def _ask(self, connection: Connection) -> None:
         """Where do the followed streams end? As if all of them had rung; to ask shows as well if we are still heard."""
         followed = tuple(self.hub.followed())
+        for stream_id in self._seen.keys() - followed:
+            del self._seen[stream_id]  # there may be many in the end, and some follower is always there
         for first in range(0, max(1, len(followed)), ASKED_STREAMS):
             chunk = followed[first : first + ASKED_STREAMS]
             found = await tails(connection, chunk)

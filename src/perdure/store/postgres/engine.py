@@ -82,10 +82,10 @@ class PostgresEngine:
             dial, server, now_ms=now_ms, on_followers=observer.followers_changed, poll_seconds=poll_seconds
         )
         self._writers = [
-            Writer(Session(dial, outage_seconds, self._pool.retire), now_ms=now_ms, on_commit=self._on_commit)
+            Writer(Session(dial, outage_seconds, self._on_lost), now_ms=now_ms, on_commit=self._on_commit)
             for _ in range(WRITERS)
         ]
-        self._changes = Changes(lambda: Session(dial, outage_seconds, self._pool.retire))
+        self._changes = Changes(lambda: Session(dial, outage_seconds, self._on_lost))
         self._sweeper = Sweeper(self._changes.run_here, now_ms, self._on_swept)
         self._usage = PostgresUsageBook(self._query, self._change, now_ms)
 
@@ -179,6 +179,11 @@ class PostgresEngine:
         await self._pool.aclose()
 
     # After a commit -----------------------------------------------------------------------------------
+
+    def _on_lost(self) -> None:
+        """Another primary may lead by now."""
+        self._pool.retire()
+        self._watcher.listen_anew()
 
     def _on_commit(self, committed: Committed | None) -> None:
         """Wake followers before the writers hear of it."""
