@@ -5,6 +5,8 @@ from typing import Any, Final
 import pytest
 
 from perdure import S2, AppendRecord, Basin, Stream
+from perdure.errors import StorageFailed
+from perdure.model.batches import AppendInput
 from perdure.resumable.settings import ModeName
 from tests.resumable.chats import (
     BASIN,
@@ -26,7 +28,7 @@ from tests.resumable.chats import (
     write,
 )
 from tests.resumable.spy_transport import SpyTransport
-from tests.resumable.tanstack_scripts import bodies, run_started
+from tests.resumable.tanstack_scripts import bodies, echo, run_started
 from tests.resumable.test_layout import SCRIPTS
 
 MODES: Final[tuple[ModeName, ...]] = ("single-use", "shared", "session")
@@ -146,7 +148,9 @@ async def test_renewals_change_neither_frames_nor_histories(chat: Chat, basin: B
     assert [data for _, data in replayed] == [
         data for _, data in frames(await body_of(await chat.replay("plain", from_seq_num=0)))
     ]
-    assert told(await chat.history("renewed")) == told(await chat.history("plain"))
+    history = told(await chat.history("plain"))
+    assert any(history.values())
+    assert told(await chat.history("renewed")) == history
 
 
 async def test_renewals_change_nothing_of_what_a_stop_adds(chat: Chat, basin: Basin, adapter: str) -> None:
@@ -163,7 +167,35 @@ async def test_renewals_change_nothing_of_what_a_stop_adds(chat: Chat, basin: Ba
     assert logs[0][-1] == "fence end-stop-"
 
 
-# --- clients that go ---
+# --- what is let go of ---
+
+
+@pytest.mark.parametrize("mode", ["shared", "session"])
+async def test_a_claim_that_fails_once_its_writer_is_connecting_leaves_nothing_open(
+    spy: SpyTransport, new_chat: NewChat, mode: ModeName
+) -> None:
+    """Where the last turn of this process ended, the way for the next one's records is opened while it is claimed."""
+    chat, other = await new_chat(mode=mode), await new_chat(mode=mode)
+    await body_of(await chat.make_resumable("c", [START]))
+    await chat.drain()
+    source = Source(START)
+    await other.make_resumable("c", source, delivery="replay", wait_until=other.background)
+    await source.given.wait()
+    assert spy.open_appends == 1
+    assert (await chat.make_resumable("c", [START])).status == 409
+    assert spy.open_appends == 1
+    source.end()
+    await other.drain()
+
+    def fail(name: str, batch: AppendInput) -> None:
+        raise StorageFailed("the disk is gone")
+
+    spy.before_append = fail
+    with pytest.raises(StorageFailed):
+        await other.make_resumable("c", [START])
+    assert (spy.open_appends, spy.open_reads) == (0, 0)
+    await chat.aclose()
+    await other.aclose()
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -171,7 +203,7 @@ async def test_renewals_change_nothing_of_what_a_stop_adds(chat: Chat, basin: Ba
 async def test_a_replay_whose_client_goes_lets_go_of_the_store(
     chat: Chat, stream: Stream, spy: SpyTransport, after: int, live: bool
 ) -> None:
-    await write(stream, fence(HOLDER), *bodies(run_started()))
+    await write(stream, fence(HOLDER), *bodies(*echo("hi"), run_started()))
     reading = Reading(await chat.replay("c", live=live))
     if after:
         await reading.until("RUN_STARTED")

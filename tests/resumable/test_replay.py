@@ -116,6 +116,16 @@ async def test_an_active_session_is_shown_to_the_end_of_what_was_active(chat: Ai
     assert frames(await reading.rest()) == [(1, "old"), (3, "live")]
 
 
+async def test_what_was_generated_before_comes_in_front_of_the_active_generation(
+    chat: AiSdkChat, stream: Stream
+) -> None:
+    await write(stream, fence("h"), "a", fence("end-AAAA"), fence("i"), "b", fence("error-AAAA"), fence("j"), "live")
+    reading = Reading(await chat.replay("c", from_seq_num=1))
+    await reading.until("live")
+    await write(stream, fence("end-BBBB"), fence("k"), "later")
+    assert frames(await reading.rest()) == [(2, "a"), (5, "b"), (8, "live")]
+
+
 async def test_a_cursor_past_the_start_of_the_active_generation_goes_on_there(chat: AiSdkChat, stream: Stream) -> None:
     await write(stream, fence("h"), "a", fence("end-A"), fence("i"), "b", "c")
     reading = Reading(await chat.replay("c", from_seq_num=5))
