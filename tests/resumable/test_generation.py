@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -539,12 +539,13 @@ async def test_one_error_that_several_phases_meet_is_raised_once(spy: SpyTranspo
     handed: list[Any] = []
     source = Source(START)
     await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)
+    await source.given.wait()
 
     def fail(name: str, batch: AppendInput) -> None:
         raise failure
 
     spy.before_append = fail
-    source.give(TEXT_START)
+    source.fail(failure)
     with pytest.raises(StorageFailed) as raised:
         await handed[0]
     assert raised.value is failure
@@ -679,6 +680,43 @@ async def test_a_source_that_swallows_its_cancellation_ends_all_the_same(
     assert await chat.stop("c")
     assert shown(await records_of(basin.stream("c")))[-2:] == [stop_body, "fence end-stop-"]
     await response.aclose()
+
+
+@pytest.mark.parametrize("end", ["stop", "takeover", "store", "shutdown"])
+async def test_a_source_that_never_waits_is_closed_whatever_ends_it(
+    chat: Chat, basin: Basin, spy: SpyTransport, end: str
+) -> None:
+    """No cancellation reaches it where it stands: at its `yield`."""
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[Chunk, None]:
+        try:
+            while True:
+                yield text("more")
+        finally:
+            closed.set()
+
+    def fail(name: str, batch: AppendInput) -> None:
+        raise StorageFailed("the disk is gone")
+
+    source = endless()  # held here, so that it is not closed for being dropped
+    handed: list[asyncio.Task[None]] = []
+    await chat.make_resumable("c", source, delivery="replay", wait_until=handed.append)  # type: ignore[arg-type]  # a task
+    await until(lambda: len(spy.appends) > 2)
+    match end:
+        case "stop":
+            assert await chat.stop("c")
+        case "takeover":
+            await basin.stream("c").append([fence("session-other")])
+        case "store":
+            spy.before_append = fail
+        case _:
+            await chat.drain(timeout=0)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asyncio.wait(handed)
+    assert closed.is_set()
+    assert isinstance(handed[0].exception(), StorageFailed if end == "store" else type(None))
+    await source.aclose()
 
 
 async def test_resources_are_let_go_on_every_way(spy: SpyTransport, new_chat: NewChat) -> None:
