@@ -243,6 +243,33 @@ class TestSweeping:
             await eventually(swept)
             await user.execute("ROLLBACK")
 
+    async def test_a_stream_that_is_never_free_is_swept_in_its_turn(self, postgres_url: str) -> None:
+        async def use(connection: Connection, stream: StreamId) -> None:
+            while not over.is_set():
+                await connection.execute(
+                    f"BEGIN; SELECT 1 FROM stream_state WHERE stream_id = {stream} FOR NO KEY UPDATE; "
+                    "SELECT pg_sleep(0.05); COMMIT"
+                )
+
+        over = asyncio.Event()
+        async with opened(postgres_url) as engine, connected(postgres_url) as one, connected(postgres_url) as two:
+            stream = await make_stream(engine)
+            await engine.append(stream, batch("x"))
+            async with asyncio.TaskGroup() as users:
+                for connection in (one, two):
+                    users.create_task(use(connection, stream))
+                try:
+                    await engine.append(stream, commands(AppendRecord.trim(1)))
+
+                    async def swept() -> bool:
+                        return (await engine.usage.stream_storage(stream)).stored_bytes == (
+                            AppendRecord.trim(1).metered_bytes
+                        )
+
+                    await eventually(swept)
+                finally:
+                    over.set()
+
 
 class TestDoorbell:
     @given(

@@ -1,8 +1,9 @@
 """Removing what nobody can read any more: trimmed and expired blocks, deleted streams and basins.
 
 Readers do not depend on it: what is trimmed or expired is hidden from the moment on. One server sweeps at a time: each
-step is a transaction that begins with an advisory lock, and does nothing if another holds it. A step is small and
-passes over rows that somebody is using, so it never waits for an append, and appends wait for it a few milliseconds.
+step is a transaction that begins with an advisory lock, and does nothing if another holds it. A step is small, so
+appends wait for it a few milliseconds, and passes over rows that somebody is using. Only when nothing else is due it
+waits for one of them, in turn with the appends: a stream that is written to all the time is never free by chance.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ...errors import PerdureError
 from ..catalogue import StreamId
 from ..entry_coding import decode_stream_config
 from .catalogue_jobs import close_stream
-from .connection import Connection
+from .connection import Connection, TransactionUndone
 from .group import LOAD, Known, known_from_rows
 from .schema import LOCK_CLASS, MAX_I64, SWEEPER_LOCK, saturated
 from .session import Transaction
@@ -49,6 +50,12 @@ _DUE: Final = (
     "SELECT stream_id FROM stream_state WHERE sweep_due_ms <= $1 ORDER BY sweep_due_ms LIMIT $2 "
     "FOR NO KEY UPDATE SKIP LOCKED"
 )
+_DUE_IN_USE: Final = (
+    "SELECT stream_id FROM stream_state WHERE sweep_due_ms <= $1 ORDER BY sweep_due_ms LIMIT 1 FOR NO KEY UPDATE"
+)
+"""For one that is in use, the lock is waited for: whoever uses it is done in a moment, or somebody else is next."""
+
+_WAIT_BRIEFLY: Final = "SET LOCAL lock_timeout = '500ms'"
 _IS_DUE: Final = "SELECT EXISTS (SELECT FROM stream_state WHERE sweep_due_ms <= $1)"
 _ABOUT: Final = (
     "SELECT t.trim_point, t.written_ms, s.config, t.deleted FROM stream_state t JOIN stream s USING (stream_id) "
@@ -176,6 +183,15 @@ async def sweep_step(transaction: Transaction, now_ms: int) -> Swept:
         return swept
     await _close_streams_of_deleted_basins(transaction, now_ms, swept)
     rows = await connection.fetch(_DUE, now_ms, STEP_STREAMS)
+    if not rows and not swept.more:
+        (due,) = await connection.fetch(_IS_DUE, now_ms)
+        if due[0]:
+            await connection.execute(_WAIT_BRIEFLY)
+            try:
+                rows = await connection.fetch(_DUE_IN_USE, now_ms)
+            except TransactionUndone:
+                swept.busy, transaction.changed = True, False  # it is rolled back, and with it what became of basins
+                return swept
     if rows:
         transaction.changed = swept.more = True
         allowance = _Allowance()
@@ -183,11 +199,8 @@ async def sweep_step(transaction: Transaction, now_ms: int) -> Swept:
             await _sweep_stream(transaction, StreamId(cast(int, row[0])), now_ms, allowance, swept)
             if allowance.spent:
                 break
-    elif not swept.more:
-        (due,) = await connection.fetch(_IS_DUE, now_ms)
-        swept.busy = swept.busy or bool(due[0])
-        if await connection.fetch(_FORGET_WRITERS + " RETURNING true", WRITER_ROWS_KEPT):
-            transaction.changed = True
+    elif not swept.more and await connection.fetch(_FORGET_WRITERS + " RETURNING true", WRITER_ROWS_KEPT):
+        transaction.changed = True
     return swept
 
 
