@@ -254,6 +254,13 @@ def test_what_a_run_thinks_first_belongs_to_the_message_that_it_begins() -> None
     assert made == [message("a1", "assistant", text("A")), message("a2", "assistant", thinking("hm"), text("B"))]
 
 
+def test_what_follows_the_name_of_a_message_that_began_without_one_belongs_to_it() -> None:
+    begun = [run_started(), thought("hm"), *text_message("B", message="a2")]
+    unnamed: Event = {"type": "TEXT_MESSAGE_CONTENT", "delta": "C"}
+    parts = [thinking("hm so"), text("B"), call(state="awaiting-input"), text("C")]
+    assert folded(*begun, thought(" so"), tool_start(), unnamed) == [message("a2", "assistant", *parts)]
+
+
 def test_within_a_turn_thoughts_go_on_in_the_same_message() -> None:
     loop = [*tool_call("{}"), run_finished("r1", "tool_calls"), run_started("r2"), thought("hm")]
     (made,) = folded(run_started(), *text_message("A"), *loop)
