@@ -29,6 +29,7 @@ from tests.store.making import (
     bodies_of,
     commands,
     configure,
+    delete_basin,
     delete_stream,
     make_basin,
     make_stream,
@@ -224,6 +225,24 @@ async def test_a_stream_that_is_deleted_meanwhile_is_passed_over(source: Engine,
         totals = await copy_pass(cast(Engine, Deleting()), target, [Selection(BASIN)])
         assert (totals.streams, totals.blocks) == (0, 0)
     assert await bodies_of(target, (await copy_of(target)).stream_id) == ["a"]
+
+
+async def test_a_basin_that_is_being_deleted_is_not_copied_to(source: Engine, pair: tuple[Store, Store]) -> None:
+    await source.append(await make_stream(source), batch("a"))
+    async with opened(pair[1], maintain=False) as target:  # so it stays for a while
+        await make_stream(target, "another")
+        await delete_basin(target)
+        with pytest.raises(ResourceExists, match="is being deleted"):
+            await copy_pass(source, target)
+        assert await target.stream(BASIN, "s") is None
+
+
+async def test_a_basin_that_is_noted_elsewhere_is_not_copied_to(source: Engine, target: Engine) -> None:
+    await source.append(await make_stream(source), batch("a"))
+    await target.change_basin(BASIN, lambda _: noted(BASIN))
+    with pytest.raises(ResourceExists, match="is at location"):
+        await copy_pass(source, target)
+    assert await target.stream(BASIN, "s") is None
 
 
 async def test_another_stream_of_the_name_is_not_written_to(source: Engine, target: Engine) -> None:

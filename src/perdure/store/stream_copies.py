@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..errors import ResourceExists, StorageFailed, StreamDeletionPending
+from ..errors import BasinNotFound, ResourceExists, StorageFailed, StreamDeletionPending
 from ..model.batches import AppendAck
 from ..model.limits import MAX_PAGE_ITEMS
 from ..model.records import AppendRecord
@@ -75,10 +75,14 @@ async def streams(engine: Engine, basin: str, prefix: str = "") -> AsyncIterator
 
 
 async def copy_basin(target: Engine, original: BasinEntry) -> None:
-    """Make sure that the basin is there; one that exists keeps its configuration."""
+    """Make sure that the basin is there; one that exists keeps its configuration.
+
+    Raises `ResourceExists` for one that is being deleted there, or whose name is at another location.
+    """
 
     def decide(existing: BasinEntry | None) -> BasinChange:
         if existing is not None:
+            _check_takes_streams(existing)
             return BasinChange(existing, ProvisionResult.NOOP)
         return BasinChange(replace(original, basin_id=BasinId(0)), ProvisionResult.CREATED)
 
@@ -152,8 +156,19 @@ def _is_same(one: Block, other: Block) -> bool:
     return (one.start_seq, one.end_seq, one.body) == (other.start_seq, other.end_seq, other.body)
 
 
+def _check_takes_streams(basin: BasinEntry) -> None:
+    """A copy in any other basin would be there for a moment only, or not for whoever looks for it."""
+    if basin.deleted_at is not None:
+        raise ResourceExists(f"basin `{basin.name}` of the target is being deleted; copy to it once it is gone")
+    if basin.location is not None:
+        raise ResourceExists(f"basin `{basin.name}` of the target is at location `{basin.location}`; copy to that one")
+
+
 async def _copy_of(target: Engine, original: StreamEntry) -> StreamId:
     def decide(parent: BasinEntry | None, existing: StreamEntry | None) -> StreamChange:
+        if parent is None:
+            raise BasinNotFound(f"basin `{original.basin}` of the target was deleted while it was copied to")
+        _check_takes_streams(parent)
         if existing is None:
             return StreamChange(replace(original, stream_id=NO_STREAM), ProvisionResult.CREATED)
         if existing.deleted_at is not None or existing.created_at != original.created_at:
