@@ -133,8 +133,9 @@ async def test_connections_that_break_lose_nothing(page: Page) -> None:
             assert shown(client.messages) == turns
 
 
-async def test_a_turn_that_was_over_before_the_subscription_began_is_over(page: Page) -> None:
-    """The subscription then begins with the messages, and has no end of a run."""
+@pytest.mark.parametrize("asks", [False, True])
+async def test_a_turn_that_was_over_before_the_subscription_began_is_over(page: Page, asks: bool) -> None:
+    """The subscription then begins with the messages, and has no end of a run but of one that asks something."""
     is_open = False
 
     def replay(cursor: int | None) -> str:
@@ -147,10 +148,13 @@ async def test_a_turn_that_was_over_before_the_subscription_began_is_over(page: 
         client_of(page.url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        asking = tasks.create_task(client.ask("hello"))
-        await until(other, lambda: shown(other.messages) == said("hello") and not other.is_generating)
+        asking = tasks.create_task(client.ask("ask" if asks else "hello"))
+        answered = [("assistant", "approval-requested")] if asks else said("hello")[1:]
+        await until(other, lambda: shown(other.messages)[1:] == answered and not other.is_generating)
         is_open = True
-        assert shown((await asking).messages) == said("hello")[1:]
+        answer = await asking
+        assert shown(answer.messages) == answered
+        assert [interrupt["id"] for interrupt in answer.interrupts] == (["ask-c1"] if asks else [])
 
 
 async def test_a_replay_that_ends_is_asked_for_again_when_something_is_sent() -> None:

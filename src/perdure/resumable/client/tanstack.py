@@ -24,6 +24,10 @@ _AGAIN_SECONDS: Final = 0.25
 """How long until a subscription that has ended is begun anew while somebody waits for an answer."""
 
 
+_QUESTION_SECONDS: Final = 2.0
+"""How long the end of a run that asks something may come after the messages that it follows in a replay."""
+
+
 class Answer(Struct, frozen=True):
     """What came of something that was sent, once its run is over."""
 
@@ -65,7 +69,14 @@ class _Waiter:
         if self.anchor not in ids:
             return
         self._has_begun = True
-        if listed[-1].get("role") == "assistant" and not self.end.done():
+        if _asks(listed[-1]):
+            # The end of its run comes behind the snapshot, with what is asked; not if the run has failed since.
+            asyncio.get_running_loop().call_later(_QUESTION_SECONDS, self._is_over)
+        elif listed[-1].get("role") == "assistant":
+            self._is_over()
+
+    def _is_over(self) -> None:
+        if not self.end.done():
             self.end.set_result({"type": "RUN_FINISHED"})
 
 
@@ -365,6 +376,13 @@ def create_tanstack_client(
         thread_id=thread_id,
         own_http=http if http_client is None else None,
     )
+
+
+def _asks(message: JsonObject) -> bool:
+    """Whether a tool call of this message waits for an approval."""
+    parts = message.get("parts")
+    listed = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return any(part.get("state") == "approval-requested" for part in listed)
 
 
 def _decided(messages: Sequence[JsonObject], decisions: Mapping[str, bool]) -> tuple[list[JsonObject], str]:
