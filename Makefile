@@ -35,7 +35,7 @@ help:
 demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
-test: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## Set up, and run the tests
+test: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## Set up, and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 again: $(VENV)/.installed ## Run the few tests that failed three times more, to tell whether they are unsteady
@@ -43,7 +43,7 @@ again: $(VENV)/.installed ## Run the few tests that failed three times more, to 
 
 check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
 
-soak: $(VENV)/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## The tests that take minutes
+soak: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
 bench: $(VENV)/.installed redis postgres cluster-programs ## Measure, and print one table
@@ -108,6 +108,7 @@ lock: ## Bring the lock files in step with pyproject.toml
 	@$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --group build -c requirements.lock --no-annotate -o requirements-demo.lock
 	@$(UV_COMPILE) $(ARGS) --group bootstrap --no-annotate -o requirements-bootstrap.lock
 	@$(UV_COMPILE) $(ARGS) --group codegen --no-annotate -o requirements-codegen.lock
+	@$(UV_COMPILE) $(ARGS) --group previous --no-deps --no-annotate -o requirements-previous.lock
 	@echo "==> Wrote $$(ls requirements*.lock | xargs)"
 
 upgrade: ## Move every Python pin to its newest version
@@ -162,6 +163,11 @@ $(VENV)/.installed: $(VENV)/.bootstrapped requirements.lock requirements-demo.lo
 	  && ln -sf "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" "$$node/lib/node_modules/npm/bin/npx-cli.js" $(BIN)/ \
 	  && ln -sf npm-cli.js $(BIN)/npm && ln -sf npx-cli.js $(BIN)/npx
 	@touch $(VENV)/.demo $@
+
+# Older releases that are tested beside the newest ones; whoever wants them puts this directory in front of the others.
+$(VENV)/previous/.installed: $(VENV)/.bootstrapped requirements-previous.lock
+	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/previous -r requirements-previous.lock
+	@touch $@
 
 $(VENV)/codegen/.installed: $(VENV)/.created requirements-codegen.lock
 	@$(BIN)/python -m venv --clear $(VENV)/codegen

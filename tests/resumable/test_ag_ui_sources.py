@@ -1,7 +1,11 @@
 """AG-UI events of other people's libraries as sources: `ag-ui-protocol`, and what Pydantic AI runs."""
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +25,6 @@ from ag_ui.core import (
 )
 from ag_ui.core.events import BaseEvent
 from ag_ui.encoder import EventEncoder
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -30,8 +32,9 @@ from pydantic_ai.ui.ag_ui import AGUIAdapter
 
 from perdure import S2
 from perdure.resumable.tanstack_ai import TanstackChat
+from tests.patience import PROCESS_SECONDS
 from tests.resumable.chats import body_of, frames, tanstack_chat_on
-from tests.resumable.tanstack_scripts import Event, run_finished, run_started, text_message, tool_call, tool_result
+from tests.resumable.tanstack_scripts import Event, run_started, text_message, tool_call, tool_result
 from tests.resumable.test_pydantic_ai import calls_a_tool, weather_agent
 
 
@@ -81,33 +84,63 @@ async def test_models_and_their_encoded_frames_are_the_same_source(chat: Tanstac
     assert await stored(chat, [text[:100], text[100:200].encode(), text[200:]]) == found
 
 
-class OlderEvent(BaseModel):
-    """As the releases before 1.0 define their events: fields that are not set are None, and dumped unless told."""
+PREVIOUS = Path(sys.prefix) / "previous"
+"""Where `make test` installs the release before 1.0."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
-    type: str
-    timestamp: int | None = None
-    raw_event: Any | None = None
+OF_THE_PREVIOUS_RELEASE = """
+import asyncio, json
+from importlib.metadata import version
+from ag_ui.core import *
+from ag_ui.encoder import EventEncoder
+from perdure.resumable.tanstack_ai import create_resumable_chat
+
+models = [
+    RunStartedEvent(thread_id="t1", run_id="r1"),
+    ThinkingTextMessageContentEvent(delta="Hm"),
+    ToolCallStartEvent(tool_call_id="c1", tool_call_name="weather", parent_message_id="a1"),
+    ToolCallArgsEvent(tool_call_id="c1", delta="{}"),
+    ToolCallEndEvent(tool_call_id="c1"),
+    ToolCallResultEvent(tool_call_id="c1", message_id="tool-1", content="21.5"),
+    TextMessageStartEvent(message_id="a1", role="assistant"),
+    TextMessageContentEvent(message_id="a1", delta="It is warm:\\u2028 21.5 °C"),
+    TextMessageEndEvent(message_id="a1"),
+    RunFinishedEvent(thread_id="t1", run_id="r1"),
+]
+
+async def stored(name, source):
+    response = await chat.make_resumable(name, source, wait_until=chat.background)
+    body = b"".join([chunk async for chunk in response.chunks]).decode()
+    return [json.loads(line[6:]) for line in body.split("\\n") if line.startswith("data: ")]
+
+async def main():
+    global chat
+    async with create_resumable_chat(path=":memory:", basin="older-events", mode="session") as chat:
+        encoder = EventEncoder()
+        return [await stored("models", models), await stored("frames", [encoder.encode(model) for model in models])]
+
+print(json.dumps([version("ag-ui-protocol"), *asyncio.run(main())]))
+"""
 
 
-class OlderStart(OlderEvent):
-    parent_message_id: str | None = None
-    tool_call_id: str
-    tool_call_name: str
-
-
-async def test_models_of_releases_before_1_leave_out_what_is_not_set(chat: TanstackChat) -> None:
-    models = [
-        OlderEvent(type="RUN_STARTED", threadId="t1", runId="r1"),  # type: ignore[call-arg]
-        OlderStart(type="TOOL_CALL_START", tool_call_id="c1", tool_call_name="weather"),
-        OlderEvent(type="THINKING_TEXT_MESSAGE_CONTENT", delta="Hm"),  # type: ignore[call-arg]
-        OlderEvent(type="RUN_FINISHED", threadId="t1", runId="r1"),  # type: ignore[call-arg]
-    ]
-    first, second, third, last = await stored(chat, models)
-    assert first == run_started()
-    assert second == tool_call()[0]
-    assert third == {"type": "REASONING_MESSAGE_CONTENT", "messageId": third["messageId"], "delta": "Hm"}
-    assert {**last, "finishReason": "stop"} == run_finished()
+async def test_models_of_the_release_before_are_a_source_as_well() -> None:
+    """Their fields that are not set are None, and they have kinds of events that 1.0 has removed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", OF_THE_PREVIOUS_RELEASE),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PREVIOUS), *filter(None, sys.path)])},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PROCESS_SECONDS):
+        said, _ = await process.communicate()
+    assert process.returncode == 0
+    version, of_models, of_frames = json.loads(said)
+    assert version.startswith("0."), f"{PREVIOUS} has no older release: run `make test`"
+    assert [event["type"] for event in of_models] == [event["type"] for event in of_frames]
+    for found in (of_models, of_frames):
+        thought = found.pop(1)
+        assert thought == {"type": "REASONING_MESSAGE_CONTENT", "messageId": thought["messageId"], "delta": "Hm"}
+        assert [{**event, "role": "tool"} if event["type"] == "TOOL_CALL_RESULT" else event for event in found] == [
+            {**event, "role": "tool"} if event["type"] == "TOOL_CALL_RESULT" else event for event in EXPECTED
+        ]
 
 
 async def test_chunk_models_become_what_clients_read(chat: TanstackChat) -> None:
