@@ -73,6 +73,15 @@ format: $(VENV)/.installed ## Let ruff mend what it can
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+# --- the manual ---------------------------------------------------------------------------------------------------
+
+.PHONY: docs
+
+# `make test` builds it as well, from nothing, and looks at what came out.
+docs: $(VENV)/.installed ## Build the manual's site from docs/ and the docstrings; warnings are errors
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	@echo "==> Built build/docs/index.html"
+
 # --- the demo's page ---------------------------------------------------------------------------------------------
 
 STATIC := src/perdure/demo/static

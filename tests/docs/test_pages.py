@@ -30,7 +30,7 @@ COMMANDS: Final = [
     for line in block.code.splitlines()
     if line.startswith("$ ")
 ]
-NOT_ABOUT_CODE: Final = ("index", "performance")
+NOT_ABOUT_CODE: Final = ("index", "performance", "contributing", "changelog", "cluster")
 _LINK: Final = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _OPTIONS: Final = re.compile(r"^<!-- options: (\S+) -->\n((?:^\|.*\n)+)", re.MULTILINE)
 OPTIONS: Final = [found for path in DOCS.glob("*.md") for found in _OPTIONS.findall(path.read_text())]

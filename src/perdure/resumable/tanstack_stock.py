@@ -14,6 +14,7 @@ from . import frames
 from .cursors import parse_cursor
 from .following import FollowingBody
 from .json_body import JsonObject, parse_object
+from .json_body import JsonValue as JsonValue  # what evaluates the annotations below looks for it here
 from .tanstack_records import Pause
 from .tanstack_wire import normalized
 

@@ -1,0 +1,28 @@
+"""The order of the pages: what the site shows at its side."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONTENTS: Final = {
+    "Start": ["ai-sdk", "anthropic", "tanstack-ai", "openai", "generic-streams", "events", "clients"],
+    "Guides": ["frameworks", "operating-chats", "beyond-one-machine", "cluster"],
+    "Reference": [
+        "reference/perdure",
+        "reference/resumable",
+        "reference/clients",
+        "reference/patterns",
+        "reference/sync",
+        "reference/errors",
+        "reference/server",
+    ],
+    "More": ["performance", "contributing", "changelog"],
+}
+
+
+def toctrees() -> str:
+    """What is added to the first page. It is not written there, where readers of the plain page would see it."""
+    return "\n".join(
+        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+        for caption, pages in CONTENTS.items()
+    )
