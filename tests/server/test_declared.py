@@ -116,6 +116,31 @@ def test_a_mistake_in_the_file_is_told_with_its_place(text: str, place: str, tmp
     assert str(file) in caught.value.message
 
 
+def test_a_toml_file_declares_what_a_json_file_does(tmp_path: Path) -> None:
+    toml, as_json = tmp_path / "streams.toml", tmp_path / "streams.json"
+    toml.write_text(
+        '[[basins]]\nname = "my-basin"\n[basins.config]\ncreate_stream_on_append = true\n'
+        'default_stream_config = {retention_policy = "7d", timestamping = {mode = "arrival"}}\n'
+        '[[basins.streams]]\nname = "events"\nconfig = {retention_policy = "infinite", delete_on_empty.min_age = 60}\n'
+    )
+    as_json.write_text(
+        '{"basins": [{"name": "my-basin", "config": {"create_stream_on_append": true, "default_stream_config":'
+        ' {"retention_policy": "7d", "timestamping": {"mode": "arrival"}}}, "streams": [{"name": "events", "config":'
+        ' {"retention_policy": "infinite", "delete_on_empty": {"min_age": 60}}}]}]}'
+    )
+    assert read_init_file(toml) == read_init_file(as_json)
+    for text, place in (
+        ('[[basins]]\nname = "a"\n', "$.basins[0].name"),
+        ("basins = 5", "$.basins"),
+        ("basins = [}", "line 1"),
+    ):
+        toml.write_text(text)
+        with pytest.raises(UsageError) as caught:
+            read_init_file(toml, called="the file")
+        assert caught.value.message.startswith(f"the file {toml} is not valid: ")
+        assert place in caught.value.message
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the init file"):
         read_init_file(tmp_path / "none.json")

@@ -1,6 +1,6 @@
 """Basins and streams that a server is to have: the file that declares them, and making them so.
 
-The file is JSON (store API, section 2.10)::
+The file is JSON (store API, section 2.10), or the same as TOML::
 
     {"basins": [{"name": "my-basin",
                  "config": {"create_stream_on_append": true,
@@ -15,6 +15,7 @@ nobody knows is refused, since it is a mistake that would otherwise go unnoticed
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -41,6 +42,7 @@ from ..model.resources import ProvisionResult
 from .served_store import WholeStore
 
 INFINITE: Final = "infinite"
+TOML_SUFFIX: Final = ".toml"
 
 _SECONDS: Final[dict[str, int]] = {
     name: seconds
@@ -127,27 +129,40 @@ class _FileForm(_Form, frozen=True):
     basins: tuple[_BasinForm, ...] = ()
 
 
-def read_init_file(path: Path) -> tuple[DeclaredBasin, ...]:
-    """What the file declares. Raises `UsageError` that names the file and the place in it."""
+def read_init_file(path: Path, *, called: str = "the init file") -> tuple[DeclaredBasin, ...]:
+    """What the file declares: TOML if its name ends so, else JSON.
+
+    Raises `UsageError` that names the file, as what it is `called`, and the place in it.
+    """
     try:
         text = path.read_bytes()
     except OSError as exc:
-        raise UsageError(f"cannot read the init file {path}: {exc.strerror}") from exc
+        raise UsageError(f"cannot read {called} {path}: {exc.strerror}") from exc
     try:
-        return parse_declarations(text)
+        return parse_toml_declarations(text) if path.suffix.lower() == TOML_SUFFIX else parse_declarations(text)
     except Invalid as exc:
-        raise UsageError(f"the init file {path} is not valid: {exc.message}") from None
+        raise UsageError(f"{called} {path} is not valid: {exc.message}") from None
 
 
 def parse_declarations(text: bytes) -> tuple[DeclaredBasin, ...]:
-    """What a file's text declares. Raises `Invalid` that names the place."""
+    """What a JSON file's text declares. Raises `Invalid` that names the place."""
     try:
-        form = msgspec.json.decode(text, type=_FileForm)
+        return _declared(msgspec.json.decode(text, type=_FileForm))
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Invalid(str(exc)) from None
-    basins = tuple(_basin(basin, f"$.basins[{index}]") for index, basin in enumerate(form.basins))
-    _check_once((basin.name for basin in basins), "$.basins")
-    return basins
+
+
+def parse_toml_declarations(text: bytes) -> tuple[DeclaredBasin, ...]:
+    """What a TOML file's text declares, with the fields that JSON has. Raises `Invalid` that names the place."""
+    try:
+        return _declared(msgspec.convert(tomllib.loads(text.decode()), type=_FileForm))
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Invalid(str(exc)) from None
+
+
+def declarations_schema() -> dict[str, object]:
+    """The JSON Schema of such a file, for editors and checkers."""
+    return msgspec.json.schema(_FileForm)
 
 
 async def ensure_declared(store: WholeStore, declared: Iterable[DeclaredBasin]) -> tuple[int, int]:
@@ -180,6 +195,12 @@ def parse_duration(text: str) -> int:
             if seconds <= MAX_U64:
                 return seconds
     raise Invalid(f'{text!r} is not a time; write a number and a unit (s, m, h, d, w), such as "7d" or "1h 30m"')
+
+
+def _declared(form: _FileForm) -> tuple[DeclaredBasin, ...]:
+    basins = tuple(_basin(basin, f"$.basins[{index}]") for index, basin in enumerate(form.basins))
+    _check_once((basin.name for basin in basins), "$.basins")
+    return basins
 
 
 def _check_once(names: Iterable[str], place: str) -> None:
