@@ -69,6 +69,22 @@ def test_the_front_door_writes_out_its_names() -> None:
     assert SRC / "perdure" / "__init__.py" in MODULES
 
 
+def test_the_front_door_gives_what_it_declares() -> None:
+    """It looks for a name when it is used first, and must find the one that type checkers were told of."""
+    path = SRC / "perdure" / "__init__.py"
+    found = importlib.import_module("perdure")
+    declarations = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) if is_ours(node)
+    ]
+    names = [(node.module, alias.name) for node in declarations if node.module for alias in node.names]
+    assert {name for _, name in names} | {"errors"} >= set(found.__all__)
+    for module, name in names:
+        assert getattr(found, name) is getattr(importlib.import_module(f"perdure.{module}"), name), name
+    assert set(found.__all__) <= set(dir(found))
+    with pytest.raises(AttributeError, match="no attribute 'S3'"):
+        found.S3  # noqa: B018
+
+
 @pytest.mark.parametrize("unwanted", ["starlette", "fastapi", "granian"])
 def test_importing_perdure_brings_no_web_framework(unwanted: str) -> None:
     # In a process of its own: this one has imported everything already.

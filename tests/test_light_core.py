@@ -7,7 +7,19 @@ import pytest
 
 from tests.patience import PROCESS_SECONDS
 
-OPTIONAL = ("cryptography", "granian", "nacl", "prometheus_client", "pydantic", "starlette", "uvloop", "zstandard")
+OPTIONAL = (
+    "asyncpg",
+    "cryptography",
+    "cyclopts",
+    "granian",
+    "nacl",
+    "prometheus_client",
+    "pydantic",
+    "rich",
+    "starlette",
+    "uvloop",
+    "zstandard",
+)
 
 
 def run(script: str) -> None:
@@ -25,6 +37,35 @@ def run(script: str) -> None:
 )
 def test_it_is_imported_without_extras(module: str) -> None:
     run(f"import {module}")
+
+
+def test_the_command_line_names_its_extra() -> None:
+    run("""
+from perdure.cli import main
+import contextlib, io
+
+told = io.StringIO()
+with contextlib.redirect_stderr(told):
+    assert main(["--help"]) == 1
+(line,) = told.getvalue().splitlines()
+assert line == "perdure: the command line needs cyclopts and rich; install it with: pip install 'perdure[cli]'", line
+""")
+
+
+def test_help_imports_no_more_than_it_shows() -> None:
+    """Who asks for the names of the commands waits for the interpreter and the library of the command line alone."""
+    script = """
+import sys
+from perdure.cli import main
+
+assert main(["--help"]) == 0
+ours = {name.split(".")[1] for name in sys.modules if name.startswith("perdure.")}
+assert ours == {"_version", "cli", "errors"}, ours
+assert not {"asyncpg", "apsw", "msgspec", "granian"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PROCESS_SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert "serve" in done.stdout
 
 
 def test_zstd_alone_needs_its_package() -> None:

@@ -2,59 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
-from .option_types import directory
+from cyclopts import Parameter
+
+from .option_types import directory, parsed_by
 from .progress import ProgressLine, size_text
 
 if TYPE_CHECKING:
-    # The public name of what `add_subparsers` gives is missing from the standard library.
-    from argparse import _SubParsersAction
-
     from ..store.sqlite.copying import Progress
     from ..store.sqlite.manifest import Manifest
 
 
-def add_backup(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands with their options."""
-    backup = commands.add_parser(
-        "backup",
-        help="copy a data directory that may be in use",
-        description="Copy a data directory to a new directory, while any number of processes use it. Everything that "
-        "was acknowledged before the beginning is in the copy.",
-        epilog="The backup holds everything: records, the hashes of access tokens, and encrypted records as they are.",
-    )
-    backup.set_defaults(run=_run_backup, needs=(), extra="")
-    backup.add_argument("--data", type=directory, required=True, metavar="DIR", help="the data directory to copy")
-    backup.add_argument("target", type=directory, metavar="TARGET", help="a new directory for the backup")
-    restore = commands.add_parser(
-        "restore",
-        help="make a data directory from a backup",
-        description="Check a backup against its checksums, and make a data directory from it. The backup stays.",
-    )
-    restore.set_defaults(run=_run_restore, needs=(), extra="")
-    restore.add_argument("backup", type=directory, metavar="BACKUP", help="a directory that `perdure backup` made")
-    restore.add_argument(
-        "--data", type=directory, required=True, metavar="DIR", help="a new or empty directory for the data"
-    )
+Directory: TypeAlias = Annotated[str, Parameter(converter=parsed_by(directory))]
 
 
-def _run_backup(options: argparse.Namespace) -> int:
+def backup(
+    target: Annotated[Directory, Parameter(help="A new directory for the backup.")],
+    /,
+    *,
+    data: Annotated[Directory, Parameter(metavar="DIR", help="The data directory to copy.")],
+) -> int:
+    """Copy a data directory to a new directory, while any number of processes use it."""
     from ..store.sqlite.backup import create_backup
 
-    return _run("backup", lambda progress: create_backup(options.data, options.target, progress=progress))
+    return _run("backup", lambda progress: create_backup(data, target, progress=progress))
 
 
-def _run_restore(options: argparse.Namespace) -> int:
+def restore(
+    backup: Annotated[Directory, Parameter(help="A directory that `perdure backup` made.")],
+    /,
+    *,
+    data: Annotated[Directory, Parameter(metavar="DIR", help="A new or empty directory for the data.")],
+) -> int:
+    """Check a backup against its checksums, and make a data directory from it. The backup stays."""
     from ..store.sqlite.restore import restore_backup
 
-    return _run("restore", lambda progress: restore_backup(options.backup, options.data, progress=progress))
+    return _run("restore", lambda progress: restore_backup(backup, data, progress=progress))
 
 
 def _run(command: str, work: Callable[[Progress | None], Manifest]) -> int:

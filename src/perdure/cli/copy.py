@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from json import dumps
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from cyclopts import Parameter
+from msgspec import Struct
 
 from ..errors import Invalid, UsageError
 from ..store.opening import absolute, check_exists, check_where, open_engine, shown
-from .option_types import directory
+from .option_types import directory, parsed_by
 from .progress import ProgressLine, size_text
 
 if TYPE_CHECKING:
-    # The public name of what `add_subparsers` gives is missing from the standard library.
-    from argparse import _SubParsersAction
-
     from ..store.copying import Selection, Totals
     from ..store.engine import Engine
 
@@ -26,47 +25,52 @@ PAUSE_SECS: Final = 1.0
 """Between two passes of `--follow`, in which nothing tells that the original has grown."""
 
 
-def add_copy(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command with its options."""
-    copy = commands.add_parser(
-        "copy",
-        help="copy streams from one store to another, as from a directory to PostgreSQL",
-        description="Copy basins and streams from one store to another, both given as a data directory or as "
-        "postgres://…, while the original is in use. A copy has the same sequence numbers, timestamps, fencing tokens "
-        "and trim points. What was copied before is not copied again.",
-        epilog="Nobody may append to the copies before you move over: stop the writers, let the copy end, start the "
-        "writers on the target. Access tokens and metrics are not copied.",
-    )
-    copy.set_defaults(run=_run, needs=(), extra="")
-    copy.add_argument("source", type=directory, metavar="SOURCE", help="the store to copy from")
-    copy.add_argument("target", type=directory, metavar="TARGET", help="the store to copy to; a directory may be new")
-    copy.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="s2://BASIN[/PREFIX]",
-        help="copy only this basin, or its streams that start with the prefix; can be given several times",
-    )
-    copy.add_argument("--follow", action="store_true", help="go on until Ctrl-C, pass after pass")
-    copy.add_argument("--no-verify", action="store_true", help="do not read and compare what was copied")
-    copy.add_argument("--json", action="store_true", help="print the outcome of each pass as a line of JSON")
+Store: TypeAlias = Annotated[str, Parameter(converter=parsed_by(directory))]
 
 
-def _run(options: argparse.Namespace) -> int:
+class CopyOptions(Struct, frozen=True):
+    """What `perdure copy` was told."""
+
+    source: str
+    target: str
+    follow: bool
+    no_verify: bool
+    json: bool
+
+
+def copy(
+    source: Annotated[Store, Parameter(help="The store to copy from: a data directory, or postgres://….")],
+    target: Annotated[Store, Parameter(help="The store to copy to; a directory may be new.")],
+    /,
+    *,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="ADDRESS",
+            help="Copy only this basin, s2://BASIN, or its streams that start with a prefix, s2://BASIN/PREFIX; "
+            "can be given several times.",
+        ),
+    ] = (),
+    follow: Annotated[bool, Parameter(help="Go on until Ctrl-C, pass after pass.")] = False,
+    no_verify: Annotated[bool, Parameter(help="Do not read and compare what was copied.")] = False,
+    json: Annotated[bool, Parameter(help="Print the outcome of each pass as a line of JSON.")] = False,
+) -> int:
+    """Copy what is selected, and print what came of it; gives the exit status."""
     from ..store.copying import Selection
 
-    check_exists(options.source)
-    check_where(options.target)
-    if absolute(options.source) == absolute(options.target):
+    options = CopyOptions(source, target, follow, no_verify, json)
+    check_exists(source)
+    check_where(target)
+    if absolute(source) == absolute(target):
         raise UsageError("the source and the target are the same store; give another target")
     try:
-        selections = tuple(Selection.parse(address) for address in options.only)
+        selections = tuple(Selection.parse(address) for address in only)
     except Invalid as exc:
         raise UsageError(f"--only: {exc.message}") from None
     return asyncio.run(_copy(options, selections))
 
 
-async def _copy(options: argparse.Namespace, selections: tuple[Selection, ...]) -> int:
+async def _copy(options: CopyOptions, selections: tuple[Selection, ...]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if options.follow:  # otherwise a signal ends the command as it ends any other
@@ -85,7 +89,7 @@ async def _copy(options: argparse.Namespace, selections: tuple[Selection, ...]) 
 
 
 async def _passes(
-    options: argparse.Namespace, source: Engine, target: Engine, selections: tuple[Selection, ...], stop: asyncio.Event
+    options: CopyOptions, source: Engine, target: Engine, selections: tuple[Selection, ...], stop: asyncio.Event
 ) -> None:
     """One pass, or pass after pass until `stop`, which a pass need not outlast: what it has copied stays."""
     from ..store.copying import Verify, copy_pass
@@ -123,10 +127,10 @@ async def _passes(
         told.cancel()
 
 
-def _print(options: argparse.Namespace, totals: Totals, seconds: float) -> None:
+def _print(options: CopyOptions, totals: Totals, seconds: float) -> None:
     if options.json:
         fields = {name: getattr(totals, name) for name in totals.__struct_fields__}
-        print(json.dumps({**fields, "seconds": round(seconds, 3)}), flush=True)
+        print(dumps({**fields, "seconds": round(seconds, 3)}), flush=True)
         return
     verified = "" if options.no_verify else f", {totals.verified_blocks:,} batches verified"
     print(

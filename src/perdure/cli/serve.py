@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import ipaddress
@@ -27,7 +26,7 @@ from ..errors import PerdureError, UsageError
 from ..server.access import RootToken
 from ..server.context import ServerSettings
 from ..server.declared import DeclaredBasin, read_init_file
-from ..server.limits import DEFAULT_LIMITS, ServerLimits
+from ..server.limits import ServerLimits
 from ..server.log_lines import LogFormat, log_to_stderr
 from ..server.self_signed import self_signed
 from ..server.serving import TlsFiles, listen
@@ -35,15 +34,16 @@ from ..server.supervisor import ROOT_TOKEN_VARIABLE, Supervisor
 from ..server.worker_settings import NamedLocation, WorkerSettings
 from ..store.opening import absolute, check_where, is_url, shown
 from ..store.sqlite.directory import MEMORY
-from .option_types import BAD_USAGE
-from .serve_options import DEFAULT_DATA, ENGINE_VARIABLE, LIMITS
+from .exits import ExitStatus
+from .serve_options import DEFAULT_DATA, OPTION_OF_LIMIT, LimitOptions, ServeOptions
+from .targets import DATA_VARIABLE, ENGINE_VARIABLE
 
 logger: Final = logging.getLogger("perdure.cli.serve")
 
 _MAX_SECRET_BYTES: Final = 4096
 
 
-def run_serve(options: argparse.Namespace) -> int:
+def run_serve(options: ServeOptions) -> int:
     """Serve until a signal comes; gives the exit status. Raises `PerdureError` and `OSError`."""
     log_format = LogFormat(options.log_format)
     log_to_stderr(log_format, options.log_level)
@@ -53,11 +53,11 @@ def run_serve(options: argparse.Namespace) -> int:
         if log_format is LogFormat.TEXT:
             raise  # said like the failure of any other command
         logger.critical("%s", exc)
-        return BAD_USAGE if isinstance(exc, UsageError) else 1
+        return ExitStatus.USAGE if isinstance(exc, UsageError) else ExitStatus.FAILED
 
 
-def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
-    workers: int = options.workers
+def _serve(options: ServeOptions, log_format: LogFormat) -> int:
+    workers = options.workers
     data, locations = kept_in(options)
     if MEMORY in (data, *[each.where for each in locations]) and workers > 1:
         raise UsageError(
@@ -69,7 +69,7 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
         check_loopback(options.host)
     _lift_descriptor_limit()
     settings = ServerSettings(
-        limits=limits_of(options), cors=not options.no_cors, basin_domain=options.basin_domain or None
+        limits=limits_of(options.limits), cors=not options.no_cors, basin_domain=options.basin_domain or None
     )
     declared = declared_by(options)  # before anything is opened, since a mistake in it ends the start
     listener = _bound(options.host, options.port)
@@ -94,7 +94,7 @@ def _serve(options: argparse.Namespace, log_format: LogFormat) -> int:
         return asyncio.run(supervisor.run(_printer(banner)))
 
 
-def kept_in(options: argparse.Namespace) -> tuple[str, tuple[NamedLocation, ...]]:
+def kept_in(options: ServeOptions) -> tuple[str, tuple[NamedLocation, ...]]:
     """Where the data is: in one store, or in those of several locations. Raises `UsageError`."""
     if options.locations:
         found = tuple(NamedLocation(name, absolute(where)) for name, where in options.locations)
@@ -104,22 +104,22 @@ def kept_in(options: argparse.Namespace) -> tuple[str, tuple[NamedLocation, ...]
         for each in found:
             check_where(each.where)
         return "", found
-    engine = options.engine or ("" if options.data else os.environ.get(ENGINE_VARIABLE, ""))
-    data = absolute(engine or options.data or DEFAULT_DATA)
+    from_environment = os.environ.get(ENGINE_VARIABLE) or os.environ.get(DATA_VARIABLE)
+    data = absolute(options.engine or options.data or from_environment or DEFAULT_DATA)
     check_where(data)
     return data, ()
 
 
-def renewed(options: argparse.Namespace, worker: WorkerSettings) -> WorkerSettings:
+def renewed(options: ServeOptions, worker: WorkerSettings) -> WorkerSettings:
     """`worker` with what its files hold by now. Raises `UsageError` when they cannot be used."""
     return msgspec.structs.replace(worker, root_token=_root_token_of(options), declared=declared_by(options))
 
 
-def _root_token_of(options: argparse.Namespace) -> str | None:
+def _root_token_of(options: ServeOptions) -> str | None:
     return root_token(options.root_token_file, os.environ.get(ROOT_TOKEN_VARIABLE))
 
 
-def declared_by(options: argparse.Namespace) -> tuple[DeclaredBasin, ...]:
+def declared_by(options: ServeOptions) -> tuple[DeclaredBasin, ...]:
     """What the init file declares now. New workers read the certificate, so that is looked at. Raises `UsageError`."""
     if options.tls_cert and options.tls_key:
         check_certificate(options.tls_cert, options.tls_key)
@@ -163,14 +163,13 @@ def check_loopback(host: str) -> None:
         )
 
 
-def limits_of(options: argparse.Namespace) -> ServerLimits:
+def limits_of(options: LimitOptions) -> ServerLimits:
     """The server's limits, with those that the command line sets. Raises `UsageError`."""
-    given = {name: getattr(options, name) for name in ServerLimits.__struct_fields__ if hasattr(options, name)}
     try:
-        return ServerLimits(**{name: getattr(DEFAULT_LIMITS, name) if v is None else v for name, v in given.items()})
+        return ServerLimits(**{name: getattr(options, name) for name in OPTION_OF_LIMIT})
     except UsageError as exc:
         message = exc.message
-        for option, field, *_ in LIMITS:
+        for field, option in OPTION_OF_LIMIT.items():
             message = re.sub(rf"\A{field}\b", option, message)
         raise UsageError(message) from None
 
@@ -200,7 +199,7 @@ def _no_address(host: str, exc: OSError) -> str:
 
 
 @contextmanager
-def tls_files(options: argparse.Namespace, basin_domain: str | None) -> Iterator[TlsFiles | None]:
+def tls_files(options: ServeOptions, basin_domain: str | None) -> Iterator[TlsFiles | None]:
     """The certificate that the command line asks for, if it asks for one. Raises `UsageError`."""
     if options.tls_self:
         if options.tls_cert or options.tls_key:
@@ -250,7 +249,7 @@ def _printer(banner: str) -> Callable[[], None]:
     return show
 
 
-def _banner(options: argparse.Namespace, port: int, tls: TlsFiles | None, worker: WorkerSettings) -> str:
+def _banner(options: ServeOptions, port: int, tls: TlsFiles | None, worker: WorkerSettings) -> str:
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
     url = f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
     if worker.root_token is not None:

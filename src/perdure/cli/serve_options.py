@@ -2,128 +2,172 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields
+from typing import Annotated, Final, Literal, TypeAlias
 
+from cyclopts import Group, Parameter
+
+from ..errors import UsageError
 from ..server.limits import DEFAULT_LIMITS
-from .option_types import at_least_one, directory, domain, engine, named_location, port_number
-
-if TYPE_CHECKING:
-    # The public name of what `add_subparsers` gives is missing from the standard library.
-    from argparse import _SubParsersAction
+from .option_types import (
+    at_least_one,
+    directory,
+    domain,
+    each_parsed_by,
+    engine,
+    named_location,
+    parsed_by,
+    port_number,
+)
+from .targets import DATA_VARIABLE, ENGINE_VARIABLE
 
 PORT: Final = 3458
 """The one after the demo's. Ports up to 1023 need privileges, from 32768 on they are lent to outgoing connections."""
 
 DEFAULT_DATA: Final = "./perdure-data"
 
-ENGINE_VARIABLE: Final = "PERDURE_ENGINE"
-"""What --engine is if none of the options is given that say where data is kept."""
-
 INIT_FILE_VARIABLE: Final = "PERDURE_INIT_FILE"
 
-NEEDED_PACKAGES: Final = ("cryptography", "granian", "prometheus_client", "uvloop", "zstandard")
+_KEPT: Final = Group("Where the data is", sort_key=1)
+_ACCESS: Final = Group("Access", sort_key=3)
+_TLS: Final = Group("TLS", sort_key=4)
+_LIMITS: Final = Group("Limits of each worker", sort_key=5)
+_LOG: Final = Group("Log, on the standard error", sort_key=6)
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
-LIMITS: Final = (
-    ("--append-inflight-bytes", "max_inflight_append_bytes", int, "appends not yet acknowledged; more wait"),
-    ("--max-sessions", "max_sessions", int, "append and read sessions at a time, and reads that wait"),
-    ("--max-sessions-per-connection", "max_sessions_per_connection", int, "the same on one connection"),
-    ("--body-timeout-secs", "body_timeout_secs", float, "how long a request's body may take"),
-    ("--stall-timeout-secs", "stall_timeout_secs", float, "how long a client may take nothing, or not end a frame"),
-    ("--header-timeout-secs", "header_timeout_secs", float, "how long a request's head may take"),
-    ("--idle-timeout-secs", "idle_timeout_secs", float, "how long a connection may have no request"),
-    ("--drain-secs", "drain_secs", float, "how long running requests may take once the server is to stop"),
-)
-"""Options that set limits: which field of `ServerLimits`, its type, and what it is."""
+@Parameter(name="*", group=_LIMITS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """The limits of each worker, by the names that `ServerLimits` has for them."""
 
-
-def add_serve(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command with its options."""
-    serve = commands.add_parser(
-        "serve",
-        help="serve the S2 API over a data directory",
-        description="Serve the S2 v1 API over a data directory, for the S2 SDK of any language. "
-        "GET /health tells whether it serves, GET /metrics how it does, as Prometheus text.",
-        epilog="The root token comes from a file or from the environment (PERDURE_ROOT_TOKEN), never from an argument.",
+    max_inflight_append_bytes: Annotated[
+        int,
+        Parameter(name="--append-inflight-bytes", metavar="BYTES", help="Appends not yet acknowledged; more wait."),
+    ] = DEFAULT_LIMITS.max_inflight_append_bytes
+    max_sessions: Annotated[
+        int, Parameter(metavar="COUNT", help="Append and read sessions at a time, and reads that wait.")
+    ] = DEFAULT_LIMITS.max_sessions
+    max_sessions_per_connection: Annotated[int, Parameter(metavar="COUNT", help="The same on one connection.")] = (
+        DEFAULT_LIMITS.max_sessions_per_connection
     )
-    serve.set_defaults(run=_run, needs=NEEDED_PACKAGES, extra="server")
-    kept = serve.add_mutually_exclusive_group()
-    kept.add_argument(
-        "--data", type=directory, help=f"data directory, or :memory: with one worker (default: {DEFAULT_DATA})"
+    body_timeout_secs: Annotated[float, Parameter(metavar="SECONDS", help="How long a request's body may take.")] = (
+        DEFAULT_LIMITS.body_timeout_secs
     )
-    kept.add_argument(
-        "--engine",
-        type=engine,
-        metavar="URL",
-        help=f"postgres://… instead of a directory; one with a password is better given as {ENGINE_VARIABLE}",
+    stall_timeout_secs: Annotated[
+        float, Parameter(metavar="SECONDS", help="How long a client may take nothing, or not end a frame.")
+    ] = DEFAULT_LIMITS.stall_timeout_secs
+    header_timeout_secs: Annotated[float, Parameter(metavar="SECONDS", help="How long a request's head may take.")] = (
+        DEFAULT_LIMITS.header_timeout_secs
     )
-    kept.add_argument(
-        "--location",
-        dest="locations",
-        type=named_location,
-        action="append",
-        metavar="NAME=URL",
-        help="serve several stores, postgres://… or directories, each a location by its name: give this once for each; "
-        "the first is the home, which keeps access tokens and the names of basins",
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=port_number, default=PORT, help="port, 0 for any (default: %(default)s)")
-    serve.add_argument("--workers", type=at_least_one, default=1, help="processes that serve (default: %(default)s)")
-    serve.add_argument(
-        "--pin-workers",
-        action="store_true",
-        help="keep each worker on a CPU: small requests take half of the CPU, large reads are slower (Linux)",
-    )
-    serve.add_argument(
-        "--init-file",
-        default=os.environ.get(INIT_FILE_VARIABLE) or None,
-        help=f"JSON file of basins and streams to make sure of at the start and at SIGHUP (or {INIT_FILE_VARIABLE})",
-    )
-    serve.add_argument("--no-cors", action="store_true", help="do not answer pages of other origins")
-    serve.add_argument(
-        "--basin-domain",
-        type=domain,
-        metavar="DOMAIN",
-        default="b.localhost",
-        help="the host BASIN.DOMAIN names the basin of its requests; an empty one for none (default: %(default)s)",
-    )
-
-    access = serve.add_argument_group("access")
-    access.add_argument("--root-token-file", help="file with the root token; with one, every request needs a token")
-    access.add_argument(
-        "--insecure", action="store_true", help="let everybody do everything on a public address, without a root token"
-    )
-
-    tls = serve.add_argument_group("TLS")
-    tls.add_argument("--tls-cert", help="certificate chain, a PEM file")
-    tls.add_argument("--tls-key", help="its private key, a PEM file")
-    tls.add_argument("--tls-self", action="store_true", help="a self-signed certificate, for development")
-
-    limits = serve.add_argument_group("limits of each worker")
-    for option, field, kind, text in LIMITS:
-        limits.add_argument(
-            option,
-            dest=field,
-            type=kind,
-            metavar="BYTES" if "bytes" in field else "SECONDS" if kind is float else "COUNT",
-            help=f"{text} (default: {_shown(getattr(DEFAULT_LIMITS, field))})",
-        )
-
-    log = serve.add_argument_group("log, on the standard error")
-    log.add_argument("--log-format", choices=("text", "json"), default="text", help="default: %(default)s")
-    log.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s"
-    )
+    idle_timeout_secs: Annotated[
+        float, Parameter(metavar="SECONDS", help="How long a connection may have no request.")
+    ] = DEFAULT_LIMITS.idle_timeout_secs
+    drain_secs: Annotated[
+        float, Parameter(metavar="SECONDS", help="How long running requests may take once the server is to stop.")
+    ] = DEFAULT_LIMITS.drain_secs
 
 
-def _shown(value: float) -> str:
-    """A default as one would write it after the option."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+OPTION_OF_LIMIT: Final = {
+    field.name: "--append-inflight-bytes"
+    if field.name == "max_inflight_append_bytes"
+    else f"--{field.name.replace('_', '-')}"
+    for field in fields(LimitOptions)
+}
+"""What the command line calls each limit."""
 
 
-def _run(options: argparse.Namespace) -> int:
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `perdure serve` can be told."""
+
+    data: Annotated[
+        str | None,
+        Parameter(
+            group=_KEPT,
+            converter=parsed_by(directory),
+            metavar="DIR",
+            help=f"Data directory, or :memory: with one worker; {DATA_VARIABLE} if this is not given, and without both "
+            f"{DEFAULT_DATA}.",
+        ),
+    ] = None
+    engine: Annotated[
+        str | None,
+        Parameter(
+            group=_KEPT,
+            converter=parsed_by(engine),
+            metavar="URL",
+            help=f"postgres://… instead of a directory; one with a password is better given as {ENGINE_VARIABLE}.",
+        ),
+    ] = None
+    locations: Annotated[
+        tuple[tuple[str, str], ...],
+        Parameter(
+            name="--location",
+            group=_KEPT,
+            n_tokens=1,
+            converter=each_parsed_by(named_location),
+            metavar="NAME=URL",
+            help="Serve several stores, postgres://… or directories, each a location by its name: give this once for "
+            "each; the first is the home, which keeps access tokens and the names of basins.",
+        ),
+    ] = ()
+    host: Annotated[str, Parameter(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Parameter(converter=parsed_by(port_number), metavar="PORT", help="Port, 0 for any.")] = PORT
+    workers: Annotated[
+        int, Parameter(converter=parsed_by(at_least_one), metavar="COUNT", help="Processes that serve.")
+    ] = 1
+    pin_workers: Annotated[
+        bool,
+        Parameter(
+            help="Keep each worker on a CPU: small requests take half of the CPU, large reads are slower (Linux).",
+        ),
+    ] = False
+    init_file: Annotated[
+        str | None,
+        Parameter(
+            env_var=INIT_FILE_VARIABLE,
+            metavar="FILE",
+            help="JSON file of basins and streams to make sure of at the start and at SIGHUP.",
+        ),
+    ] = None
+    no_cors: Annotated[bool, Parameter(help="Do not answer pages of other origins.")] = False
+    basin_domain: Annotated[
+        str,
+        Parameter(
+            converter=parsed_by(domain),
+            metavar="DOMAIN",
+            help="The host BASIN.DOMAIN names the basin of its requests; an empty one for none.",
+        ),
+    ] = "b.localhost"
+    root_token_file: Annotated[
+        str | None,
+        Parameter(
+            group=_ACCESS, metavar="FILE", help="File with the root token; with one, every request needs a token."
+        ),
+    ] = None
+    insecure: Annotated[
+        bool,
+        Parameter(
+            group=_ACCESS,
+            help="Let everybody do everything on a public address, without a root token.",
+        ),
+    ] = False
+    tls_cert: Annotated[str | None, Parameter(group=_TLS, metavar="FILE", help="Certificate chain, a PEM file.")] = None
+    tls_key: Annotated[str | None, Parameter(group=_TLS, metavar="FILE", help="Its private key, a PEM file.")] = None
+    tls_self: Annotated[bool, Parameter(group=_TLS, help="A self-signed certificate, for development.")] = False
+    limits: LimitOptions = LimitOptions()
+    log_format: Annotated[Literal["text", "json"], Parameter(group=_LOG)] = "text"
+    log_level: Annotated[LogLevel, Parameter(group=_LOG)] = "info"
+
+
+def serve(*, options: ServeOptions = ServeOptions()) -> int:
+    """Serve until a signal comes; gives the exit status."""
+    given = [name for name in ("data", "engine") if getattr(options, name)] + ["location"] * bool(options.locations)
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} both say where the data is; give one of them")
     from .serve import run_serve
 
     return run_serve(options)

@@ -1,0 +1,199 @@
+"""The commands by their names, and how one of them is run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from importlib.util import find_spec
+from typing import Final, NamedTuple
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from .._version import __version__
+from ..errors import PerdureError
+from .exits import STATUS_HELP, ExitStatus, status_of, tell_failure
+from .misuse import misuse_message
+
+SERVERS: Final = Group("Servers", sort_key=5)
+STORES: Final = Group("Whole stores", sort_key=6)
+
+
+class Command(NamedTuple):
+    """One command: where its function is, and what is said about it without importing that."""
+
+    name: str
+    function: str
+    help: str
+    """The first paragraph stands in the list of commands, all of it in the command's own help."""
+
+    group: Group
+    needs: tuple[str, ...] = ()
+    """Packages beyond those of the command line itself."""
+
+    extra: str = ""
+    """What brings them."""
+
+    plain_status: bool = False
+    """Whether every failure but a wrong call ends with 1, as befits what works on whole stores."""
+
+
+COMMANDS: Final = (
+    Command(
+        "serve",
+        "serve_options:serve",
+        "Serve the S2 API over a data directory or a database.\n\n"
+        "Over it, the S2 SDK of any language works. GET /health tells whether it serves, GET /metrics how it does, as "
+        "Prometheus text. The root token comes from a file or from the environment (PERDURE_ROOT_TOKEN), never from an "
+        "argument.",
+        SERVERS,
+        needs=("cryptography", "granian", "prometheus_client", "uvloop", "zstandard"),
+        extra="server",
+        plain_status=True,
+    ),
+    Command(
+        "demo",
+        "demo_options:demo",
+        "Run the chat that survives a refresh.",
+        SERVERS,
+        needs=("fastapi", "granian", "httpx"),
+        extra="demo",
+        plain_status=True,
+    ),
+    Command(
+        "backup",
+        "backup:backup",
+        "Copy a data directory that may be in use.\n\n"
+        "Any number of processes may use it meanwhile. Everything that was acknowledged before the beginning is in the "
+        "copy. The backup holds everything: records, the hashes of access tokens, and encrypted records as they are.",
+        STORES,
+        plain_status=True,
+    ),
+    Command(
+        "restore",
+        "backup:restore",
+        "Make a data directory from a backup.\n\nThe backup is checked against its checksums, and stays.",
+        STORES,
+        plain_status=True,
+    ),
+    Command(
+        "copy",
+        "copy:copy",
+        "Copy streams from one store to another, as from a directory to PostgreSQL.\n\n"
+        "Both are given as a data directory or as postgres://…; the original may be in use. A copy has the same "
+        "sequence numbers, timestamps, fencing tokens and trim points. What was copied before is not copied again. "
+        "Nobody may append to the copies before you move over: stop the writers, let the copy end, start the writers "
+        "on the target. Access tokens and metrics are not copied.",
+        STORES,
+        plain_status=True,
+    ),
+)
+
+_BY_NAME: Final = {command.name: command for command in COMMANDS}
+
+
+def build_app() -> App:
+    """The command line, as `perdure --help` shows it; no command is imported."""
+    app = App(
+        name="perdure",
+        help="Durable streams, and AI chats that survive a refresh, a crash or a change of tab.",
+        help_epilogue=STATUS_HELP,
+        help_flags=("--help", "-h"),
+        help_format="plaintext",
+        version=f"perdure {__version__}",
+        version_flags=("--version", "-V"),
+        group_commands=Group("Help", sort_key=9),
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
+        result_action="return_value",
+    )
+    for command in COMMANDS:
+        app.command(
+            f"{__package__}.{command.function}",
+            name=command.name,
+            help=command.help,
+            group=command.group,
+            help_epilogue="",
+        )
+    return app
+
+
+def _shown_default(value: object) -> str | None:
+    """A default as one would write it after the option; None for what says nothing."""
+    if value is None or value is False or value in ("", ()):
+        return None
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def run(arguments: list[str]) -> int:
+    """Run what the arguments say; gives the exit status."""
+    try:
+        status = _run(build_app(), arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` does. The interpreter would complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.PIPE_CLOSED
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    return status
+
+
+def _run(app: App, arguments: list[str]) -> int:
+    if not arguments:
+        app.help_print([])
+        return ExitStatus.USAGE
+    try:
+        function, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False, help_on_error=False)
+    except CycloptsError as exc:
+        return _tell_misuse(exc)
+    known = _BY_NAME.get(arguments[0])
+    if known is None or function.__module__ != f"{__package__}.{known.function.partition(':')[0]}":
+        function(*bound.args, **bound.kwargs)  # --help and --version
+        return ExitStatus.FINE
+    missing = [name for name in known.needs if find_spec(name) is None]
+    if missing:
+        install = f"install it with: pip install 'perdure[{known.extra}]'"
+        tell_failure(known.name, f"needs {', '.join(missing)}; {install}")
+        return ExitStatus.FAILED
+    try:
+        outcome = function(*bound.args, **bound.kwargs)
+        if inspect.iscoroutine(outcome):
+            outcome = asyncio.run(_until_terminated(outcome))
+    except BrokenPipeError:
+        raise
+    except (PerdureError, OSError) as exc:
+        tell_failure(known.name, str(exc))
+        status = status_of(exc)
+        return status if status is ExitStatus.USAGE or not known.plain_status else ExitStatus.FAILED
+    return int(outcome or ExitStatus.FINE)
+
+
+def _tell_misuse(exc: CycloptsError) -> int:
+    """Say what is wrong with the call, and where to look."""
+    chain = exc.command_chain or ()
+    tell_failure(
+        " ".join(chain), misuse_message(exc, tuple(_BY_NAME)), f"`{' '.join(('perdure', *chain, '--help'))}` tells more"
+    )
+    return ExitStatus.USAGE
+
+
+async def _until_terminated(work: Coroutine[object, object, int | None]) -> int | None:
+    """`work`, cancelled by SIGTERM as Ctrl-C cancels it, so that it closes what it has open."""
+    task = asyncio.ensure_future(work)
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if terminated:
+            return 128 + signal.SIGTERM
+        raise
