@@ -48,6 +48,7 @@ soak: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.ins
 
 bench: $(VENV)/.installed redis postgres cluster-programs ## Measure, and print one table
 	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m tools.manual.results
 
 cluster: $(VENV)/.installed postgres cluster-programs ## Three PostgreSQL nodes, three servers and a proxy, to try out
 	@$(BIN)/python -m tools.cluster $(ARGS)

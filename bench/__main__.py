@@ -67,10 +67,32 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--quick", action="store_true", help="short runs with fewer samples, to see that it works")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the results there as well; a file that is there keeps what was not measured anew",
+    )
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help="on the disk to measure")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser.parse_args()
+
+
+def _write(path: Path, header: dict[str, str], outcomes: list[Outcome]) -> None:
+    """The results as a file. What it has of scenarios that did not run, or that failed, stays, with its commit."""
+    kept = json.loads(path.read_text())["results"] if path.exists() else {}
+    measured = {
+        outcome.name: {
+            "commit": header["commit"],
+            "seconds": round(outcome.seconds, 1),
+            "load_after": outcome.load,
+            "rows": [as_values(row) for row in outcome.rows],
+        }
+        for outcome in outcomes
+        if outcome.failure is None
+    }
+    results = {name: {**kept, **measured}[name] for name in SCENARIOS if name in kept or name in measured}
+    path.write_text(json.dumps({**header, "results": results}, indent=2, ensure_ascii=False) + "\n")
 
 
 def main() -> int:
@@ -100,15 +122,7 @@ def main() -> int:
         print(as_text(rows))
     print("\n" + "\n".join([summary, *failures]))
     if options.json:
-        results = {
-            outcome.name: {
-                "seconds": round(outcome.seconds, 1),
-                "load_after": outcome.load,
-                "rows": [as_values(row) for row in outcome.rows],
-            }
-            for outcome in outcomes
-        }
-        options.json.write_text(json.dumps({**header, "failures": failures, "results": results}, indent=2) + "\n")
+        _write(options.json, header, outcomes)
     return 1 if failures else 0
 
 

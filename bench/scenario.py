@@ -45,11 +45,13 @@ class Row:
     unit: str
     limit: Limit | None = None
     notes: str = ""
+    missed: bool = False
+    """Known to miss its limit, where the value was rounded since."""
 
     @property
     def passed(self) -> bool | None:
         """None where there is no limit."""
-        return None if self.limit is None else self.limit.met_by(self.value)
+        return None if self.limit is None else self.limit.met_by(self.value) and not self.missed
 
 
 @dataclass(frozen=True)

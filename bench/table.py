@@ -1,4 +1,4 @@
-"""The results as a table for the terminal, for the README, and as JSON."""
+"""The results as a table for the terminal, as Markdown, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
-def _measured(row: Row) -> str:
+def measured(row: Row) -> str:
     return f"{_number(row.value)} {row.unit}"
 
 
-def _limit(row: Row) -> str:
+def limit_of(row: Row) -> str:
     if row.limit is None:
         return ""
     sign = "≥" if row.limit.at_least else "≤"
@@ -30,19 +30,26 @@ def _limit(row: Row) -> str:
     return f"{text} ({row.limit.reason})" if row.limit.reason else text
 
 
-def _verdict(row: Row) -> str:
-    return {None: "", True: "pass", False: "MISS"}[row.passed]
+def verdict(row: Row) -> str:
+    return {None: "", True: "pass", False: "miss"}[row.passed]
+
+
+def _loudly(word: str) -> str:
+    return word.upper() if word == "miss" else word
 
 
 def as_text(rows: Sequence[Row]) -> str:
     """One aligned line a value, its notes below it."""
-    cells = [_HEADINGS, *((row.what, _measured(row), _limit(row), _verdict(row)) for row in rows)]
+    cells = [
+        _HEADINGS,
+        *((row.what, measured(row), limit_of(row), _loudly(verdict(row))) for row in rows),
+    ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
     room = max(40, min(shutil.get_terminal_size((120, 24)).columns, 140) - 4)
     lines: list[str] = []
     for number, line in enumerate(cells):
-        what, measured, limit, verdict = line
-        lines.append(f"{what:<{widths[0]}}  {measured:>{widths[1]}}  {limit:<{widths[2]}}  {verdict}".rstrip())
+        what, value, limit, word = line
+        lines.append(f"{what:<{widths[0]}}  {value:>{widths[1]}}  {limit:<{widths[2]}}  {word}".rstrip())
         if number == 0:
             lines.append("─" * (sum(widths) + 6))
         elif rows[number - 1].notes:
@@ -52,9 +59,7 @@ def as_text(rows: Sequence[Row]) -> str:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     lines = ["| what | measured | limit | | notes |", "| --- | ---: | --- | --- | --- |"]
-    lines += [
-        f"| {row.what} | {_measured(row)} | {_limit(row)} | {_verdict(row).lower()} | {row.notes} |" for row in rows
-    ]
+    lines += [f"| {row.what} | {measured(row)} | {limit_of(row)} | {verdict(row)} | {row.notes} |" for row in rows]
     return "\n".join(lines)
 
 

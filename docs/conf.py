@@ -43,6 +43,10 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "Perdure"
+html_theme_options = {  # of the drawings; the other colours are the theme's
+    "light_css_variables": {"drawing-good": "#0f766e", "drawing-miss": "#c2410c"},
+    "dark_css_variables": {"drawing-good": "#2dd4bf", "drawing-miss": "#fb923c"},
+}
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
 html_show_sourcelink = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from docutils import nodes
@@ -42,8 +43,17 @@ def _missing(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: node
     return None if is_public else shown
 
 
+def _drawn(app: Sphinx, tree: nodes.document) -> None:
+    """Drawings go into the page itself, where they have the colours of its theme."""
+    for image in list(tree.findall(nodes.image)):
+        if image["uri"].endswith(".svg"):
+            drawing = (Path(app.srcdir) / image["uri"]).read_text()
+            image.replace_self(nodes.raw("", f'<div class="drawing">{drawing}</div>', format="html"))
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("source-read", _read)
+    app.connect("doctree-read", _drawn)
     app.connect("autodoc-process-docstring", docstrings.process, priority=100)  # before napoleon
     app.connect("autodoc-process-signature", _signature)
     app.connect("missing-reference", _missing)
