@@ -41,7 +41,7 @@ test: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.ins
 again: $(VENV)/.installed ## Run the few tests that failed three times more, to tell whether they are unsteady
 	@$(BIN)/python tools/unsteady.py
 
-check: lint types check-web check-ui ## Lint, format, types, and that the shipped page comes from its source
+check: lint types check-web check-ui ## Lint, format, types, and that the shipped pages come from their source
 
 soak: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## The tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
@@ -83,23 +83,23 @@ docs: $(VENV)/.installed ## Build the manual's site from docs/ and the docstring
 	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
 	@echo "==> Built build/docs/index.html"
 
-# --- the demo's page ---------------------------------------------------------------------------------------------
+# --- the pages of ui/ --------------------------------------------------------------------------------------------
 
-STATIC := src/perdure/demo/static
+STATIC := demo/static inspector/static
 
 .PHONY: ui
 
-ui: ui/node_modules/.installed ## Rebuild the demo's page from ui/
+ui: ui/node_modules/.installed ## Rebuild the pages of the demo and the inspector from ui/
 	@cd ui && $(WITH_NODE) npm run --silent build
-	@echo "==> Built $(STATIC)"
+	@echo "==> Built $(STATIC:%=src/perdure/%)"
 
-check-ui: ui/node_modules/.installed ## That the shipped page is what ui/ builds, byte by byte
-	@echo "==> demo page"
+check-ui: ui/node_modules/.installed ## That the shipped pages are what ui/ builds, byte by byte
+	@echo "==> pages"
 	@built="$$(mktemp -d)" && trap 'rm -rf "$$built"' EXIT \
 	  && (cd ui && $(WITH_NODE) PERDURE_UI_OUT="$$built" npm run --silent build >"$$built.log" 2>&1 \
 	      || { cat "$$built.log"; rm -f "$$built.log"; exit 1; }) && rm -f "$$built.log" \
-	  && { diff -rq "$$built" $(STATIC) \
-	      || { echo "The page in $(STATIC) is not what ui/ builds: run \`make ui\` and commit the result"; exit 1; }; }
+	  && for page in $(STATIC); do diff -rq "$$built/$$page" "src/perdure/$$page" \
+	      || { echo "src/perdure/$$page is not what ui/ builds: run \`make ui\` and commit the result"; exit 1; }; done
 
 check-web: ui/node_modules/.installed tests/npm/node_modules/.installed ## The declarations of the browser modules, by a program that uses them
 	@echo "==> browser modules"

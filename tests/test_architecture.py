@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "_version": set[str](),
     "wire": FLOOR,
     "store": BELOW_CLIENT,
-    "server": BELOW_CLIENT | {"store"},
+    "inspector": BELOW_CLIENT,
+    "server": BELOW_CLIENT | {"store", "inspector"},
     "client": BELOW_CLIENT,
     "sync": ABOVE_CLIENT,
     "patterns": ABOVE_CLIENT,
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "web": FLOOR,
     "perdure": ABOVE_CLIENT | {"patterns", "sync"},
     "demo": {"perdure", "resumable", "web"},
-    "cli": ABOVE_CLIENT | {"perdure", "store", "server", "sync", "patterns", "resumable", "web", "demo"},
+    "cli": ABOVE_CLIENT | {"perdure", "store", "server", "sync", "patterns", "resumable", "web", "demo", "inspector"},
     "__main__": {"cli"},
 }
 # The client speaks to the store in its own process through these modules, and through nothing else.

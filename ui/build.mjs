@@ -1,5 +1,6 @@
-// Builds the page into ../src/perdure/demo/static, or into $PERDURE_UI_OUT. The same source gives the same bytes on
-// every machine: exact versions, fixed names, nothing of the time or the place of the build.
+// Builds the pages: the demo's into ../src/perdure/demo/static, the inspector into ../src/perdure/inspector/static, or
+// both below $PERDURE_UI_OUT. The same source gives the same bytes on every machine: exact versions, fixed names,
+// nothing of the time or the place of the build.
 
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -8,44 +9,63 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.env.PERDURE_UI_OUT || join(here, "../src/perdure/demo/static");
-const assets = join(out, "assets");
+const out = process.env.PERDURE_UI_OUT || join(here, "../src/perdure");
 
-const { metafile } = await build({
-  absWorkingDir: here,
-  entryPoints: { app: "src/main.tsx", tanstack: "src/tanstack/main.tsx" },
-  outdir: assets,
-  bundle: true,
-  format: "esm",
-  splitting: true, // what both pages need is one file
-  chunkNames: "shared-[hash]",
-  target: ["chrome123", "firefox120", "safari17.5"], // light-dark(),
-  minify: true,
-  charset: "utf8",
-  define: { "process.env.NODE_ENV": '"production"' },
-  loader: { ".woff2": "file" },
-  assetNames: "[name]",
-  publicPath: "/assets",
-  legalComments: "none", // LICENSES.txt has the whole texts
-  metafile: true,
-  write: false,
-}).then(async (result) => {
-  await rm(out, { recursive: true, force: true });
+const SITES = [
+  {
+    out: "demo/static",
+    assetsUrl: "/assets",
+    entryPoints: { app: "src/main.tsx", tanstack: "src/tanstack/main.tsx" },
+    pages: { "index.html": "index.html", "tanstack.html": "tanstack.html" },
+  },
+  {
+    out: "inspector/static",
+    assetsUrl: "/ui/assets",
+    entryPoints: { inspector: "src/inspector/main.tsx" },
+    pages: { "inspector.html": "index.html" },
+  },
+];
+
+for (const site of SITES) await buildSite(site);
+
+async function buildSite({ out: folder, assetsUrl, entryPoints, pages }) {
+  const root = join(out, folder);
+  const assets = join(root, "assets");
+  const { metafile, outputFiles } = await build({
+    absWorkingDir: here,
+    entryPoints,
+    outdir: assets,
+    bundle: true,
+    format: "esm",
+    splitting: true, // what several pages need is one file
+    chunkNames: "shared-[hash]",
+    target: ["chrome123", "firefox120", "safari17.5"], // light-dark(),
+    minify: true,
+    charset: "utf8",
+    define: { "process.env.NODE_ENV": '"production"' },
+    loader: { ".woff2": "file" },
+    assetNames: "[name]",
+    publicPath: assetsUrl,
+    legalComments: "none", // LICENSES.txt has the whole texts
+    metafile: true,
+    write: false,
+  });
+  await rm(root, { recursive: true, force: true });
   await mkdir(assets, { recursive: true });
-  await Promise.all(result.outputFiles.map(({ path, contents }) => writeFile(path, contents)));
-  return result;
-});
-
-await cp(join(here, "public"), assets, { recursive: true });
-for (const page of ["index.html", "tanstack.html"]) await writeFile(join(out, page), await pageWithHashes(page));
-await writeFile(join(out, "LICENSES.txt"), await licences());
+  await Promise.all(outputFiles.map(({ path, contents }) => writeFile(path, contents)));
+  await cp(join(here, "public"), assets, { recursive: true });
+  for (const [source, page] of Object.entries(pages)) {
+    await writeFile(join(root, page), await pageWithHashes(source, assetsUrl, assets));
+  }
+  await writeFile(join(root, "LICENSES.txt"), await licences(metafile));
+}
 
 /** Each asset is named with a hash of its bytes, so that a new page never meets an old asset in a cache. */
-async function pageWithHashes(name) {
-  const page = await readFile(join(here, name), "utf8");
-  const names = [...page.matchAll(/"\/assets\/([^"]+)"/g)].map((match) => match[1]);
+async function pageWithHashes(source, assetsUrl, assets) {
+  const page = await readFile(join(here, source), "utf8");
+  const names = [...page.matchAll(new RegExp(`"${assetsUrl}/([^"]+)"`, "g"))].map((match) => match[1]);
   const hashes = await Promise.all(names.map(async (name) => [name, await shortHash(join(assets, name))]));
-  return hashes.reduce((text, [name, hash]) => text.replace(`/assets/${name}"`, `/assets/${name}?${hash}"`), page);
+  return hashes.reduce((text, [name, hash]) => text.replace(`/${name}"`, `/${name}?${hash}"`), page);
 }
 
 async function shortHash(path) {
@@ -53,7 +73,7 @@ async function shortHash(path) {
 }
 
 /** The licence of every package of which the bundle holds a byte. */
-async function licences() {
+async function licences(metafile) {
   const folders = new Set();
   for (const { inputs } of Object.values(metafile.outputs)) {
     for (const path of Object.keys(inputs)) {

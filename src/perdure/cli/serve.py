@@ -85,6 +85,7 @@ def _serve(options: ServeOptions, log_format: LogFormat) -> int:
             declared=declared,
             certificate=None if tls is None else str(tls.certificate.absolute()),
             key=None if tls is None else str(tls.key.absolute()),
+            inspector=options.ui,
             log_format=log_format,
             log_level=options.log_level,
         )
@@ -267,6 +268,8 @@ def _banner(options: ServeOptions, port: int, tls: TlsFiles | None, worker: Work
         f"workers         {options.workers}",
         f"access          {access}",
     ]
+    if options.ui:
+        lines.append(f"inspector       {url}/ui")
     if tls is not None and options.tls_self:
         lines.append(f"certificate     {tls.certificate}, self-signed: clients must be told to trust it")
     lines += [

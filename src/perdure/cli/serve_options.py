@@ -133,6 +133,9 @@ class ServeOptions:
             help="JSON file of basins and streams to make sure of at the start and at SIGHUP.",
         ),
     ] = None
+    ui: Annotated[
+        bool, Parameter(help="Serve the inspector at /ui: the page to everybody, what is stored by access token.")
+    ] = False
     no_cors: Annotated[bool, Parameter(help="Do not answer pages of other origins.")] = False
     basin_domain: Annotated[
         str,

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Final
 
 from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining, StorageFailed
+from ..inspector.page import Inspector
 from ..wire import headers
 from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
 from ..wire.errors_json import INTERNAL_ERROR, encode_error
@@ -23,7 +24,7 @@ from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
 from .basin_host import basin_of
 from .context import Context, ServerSettings
-from .endpoints import ENDPOINTS, OPERATIONS, Endpoint
+from .endpoints import ENDPOINTS, INSPECTOR, OPERATIONS, Endpoint
 from .idle_connections import Activity
 from .instruments import CLIENT_GONE
 from .live_forms import LiveForms
@@ -39,14 +40,16 @@ logger: Final = logging.getLogger("perdure.server")
 
 _INTERNAL: Final = CODES[PerdureError.code].status
 _NOT_FOUND: Final = Response(404)
+_NOT_MODIFIED: Final = 304
 _UNSUPPORTED_CODING: Final = Response(415)
 
 
 class ServerApp:
     """The application: call it as ASGI, and `drain` it before its store is closed."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, inspector: Inspector | None = None) -> None:
         self._context = context
+        self._inspector = inspector
         self._settings = context.settings
         self._max_header_bytes = context.settings.limits.max_header_bytes
         self._routes: Routes[Endpoint] = Routes((e.method, e.path, e) for e in ENDPOINTS)
@@ -109,6 +112,13 @@ class ServerApp:
         raw_path: bytes = scope["raw_path"]
         found = self._routes.find(request.method, raw_path)
         if not isinstance(found, Match):
+            if self._inspector is not None:
+                page = self._inspector.answer(
+                    request.method, raw_path, scope["query_string"], request.header(headers.IF_NONE_MATCH)
+                )
+                if page is not None:
+                    request.operation = INSPECTOR
+                    return Response(page.status, page.body, page.content_type, page.fields)
             if request.method == "OPTIONS" and self._settings.cors:
                 return cors.preflight(
                     request.header(headers.ACCESS_CONTROL_REQUEST_METHOD),
@@ -189,11 +199,13 @@ def create_app(
     *,
     root_token: RootToken | None = None,
     telemetry: Telemetry | None = None,
+    inspector: Inspector | None = None,
 ) -> ServerApp:
     """The application over `store`, which stays its caller's to close.
 
     With a root token it wants that, or a token that was issued, on every request; without, anybody may do anything.
-    `telemetry` is what `/metrics` tells of; whoever makes it also has it observe the store's engine.
+    `telemetry` is what `/metrics` tells of; whoever makes it also has it observe the store's engine. With an
+    `inspector`, its page is there as well, for everybody; what it shows comes from the API, and needs its tokens.
     """
     telemetry = telemetry or Telemetry(OPERATIONS)
     settings = settings or ServerSettings()
@@ -213,7 +225,8 @@ def create_app(
             live_forms=LiveForms(),
             stalls=PatienceClock(limits.stall_timeout_secs),
             telemetry=telemetry,
-        )
+        ),
+        inspector,
     )
 
 
@@ -253,7 +266,8 @@ async def _send(send: Send, response: Response, common: HeaderPairs, accepted: b
                 body = compress(body, coding)
                 fields.append((headers.CONTENT_ENCODING, coding.value.encode()))
                 fields.append((headers.VARY, headers.ACCEPT_ENCODING))
-    fields.append((headers.CONTENT_LENGTH, str(len(body)).encode()))
+    if response.status != _NOT_MODIFIED:  # its length would be that of what the client has
+        fields.append((headers.CONTENT_LENGTH, str(len(body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
 

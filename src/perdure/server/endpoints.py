@@ -130,5 +130,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
 )
 
-OPERATIONS: Final = frozenset(endpoint.name for endpoint in ENDPOINTS)
+INSPECTOR: Final = "inspector"
+"""What requests for the inspector's page count as, where there is one."""
+
+OPERATIONS: Final = frozenset(endpoint.name for endpoint in ENDPOINTS) | {INSPECTOR}
 """The names of all endpoints; some have several lines."""

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 import uvloop
 
 from ..errors import PerdureError, StorageFailed, StoreFailure
+from ..inspector.page import Inspector
 from ..store.locations import LocatedStore
 from ..store.opening import open_engine
 from ..store.place import Place
@@ -154,7 +155,8 @@ async def _serve_store(
         else:
             logger.info("the init file was applied: %d created or changed, %d as they were", changed, unchanged)
     root = None if settings.root_token is None else RootToken(settings.root_token)
-    app = create_app(store, settings.server, root_token=root, telemetry=telemetry)
+    inspector = Inspector() if settings.inspector else None
+    app = create_app(store, settings.server, root_token=root, telemetry=telemetry, inspector=inspector)
     front = LastAnswers(app)
     with socket.socket(fileno=settings.listener) as listener:
         serving = Serving(front, listener, limits=limits, tls=tls, activity=app.activity)

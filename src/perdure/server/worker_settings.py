@@ -32,7 +32,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     `number`: which of the workers it is; its successor has the same. `pinned`: whether it serves on one CPU.
     `listener`: the descriptor of the listening socket, which the worker inherits. `declared`: what it makes sure of
     before it serves. `certificate`, `key`: PEM files; both or neither. `place`: where it counts for operators; None if
-    it counts for itself alone.
+    it counts for itself alone. `inspector`: whether it serves the page that shows what is stored.
     """
 
     name: str
@@ -47,6 +47,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     certificate: str | None = None
     key: str | None = None
     place: Place | None = None
+    inspector: bool = False
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = "info"
 
