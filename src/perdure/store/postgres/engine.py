@@ -27,6 +27,7 @@ from . import access_token_rows as tokens
 from . import catalogue_jobs as jobs
 from . import catalogue_rows as rows
 from . import queries
+from .catching_up import Reader
 from .changes import Changes
 from .connection import Connection, ConnectionLost, TransactionUndone, connect, load_driver
 from .doorbell import POLL_SECONDS, Ringer, Watcher
@@ -77,6 +78,7 @@ class PostgresEngine:
         server = secrets.token_hex(8)
         dial = partial(connect, url)
         self._pool = Pool(partial(connect, url, settings=FOR_READING), outage_seconds)
+        self._reader = Reader(self._pool, now_ms)
         self._ringer = Ringer(self._pool, server)
         self._watcher = Watcher(
             dial, server, now_ms=now_ms, on_followers=observer.followers_changed, poll_seconds=poll_seconds
@@ -176,6 +178,7 @@ class PostgresEngine:
         self.hub.nudge()
         await self._watcher.aclose()
         await self._ringer.aclose()
+        await self._reader.aclose()
         await self._pool.aclose()
 
     # After a commit -----------------------------------------------------------------------------------
@@ -245,10 +248,8 @@ class PostgresEngine:
         return await self._query(lambda connection: queries.live_state(connection, stream))
 
     async def read_blocks(self, stream: StreamId, start_seq: int, *, max_records: int, max_bytes: int) -> BlockRange:
-        now = self._now_ms()
-        return await self._query(
-            lambda connection: queries.read_blocks(connection, stream, start_seq, max_records, max_bytes, now)
-        )
+        self._check()
+        return await self._reader.read_blocks(stream, start_seq, max_records, max_bytes)
 
     async def find_timestamp(self, stream: StreamId, timestamp: int) -> Block | None:
         now = self._now_ms()

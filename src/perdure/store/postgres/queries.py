@@ -111,12 +111,17 @@ def _block_of(row: Sequence[object]) -> Block:
     return Block(start, end, from_i64(last), metered, stored, expires, body)
 
 
-async def live_state(connection: Connection, stream_id: StreamId) -> StreamState:
-    """See `Engine.state`."""
+async def known_state(connection: Connection, stream_id: StreamId) -> tuple[StreamState, bool]:
+    """The state, and whether the stream is deleted. Raises `StreamNotFound`."""
     rows = await connection.fetch(_STATE, stream_id)
     if not rows:
         raise _gone()
-    state, deleted = _state_of(rows[0])
+    return _state_of(rows[0])
+
+
+async def live_state(connection: Connection, stream_id: StreamId) -> StreamState:
+    """See `Engine.state`."""
+    state, deleted = await known_state(connection, stream_id)
     if deleted:
         raise StreamDeletionPending("stream deletion pending")
     return state
