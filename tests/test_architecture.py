@@ -10,7 +10,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 FLOOR = {"model", "errors", "_version"}
-BELOW_CLIENT = FLOOR | {"wire"}
+BELOW_CLIENT = FLOOR | {"wire", "telemetry"}
 ABOVE_CLIENT = BELOW_CLIENT | {"client"}
 
 # Each part of the package, and the parts that it may import. "perdure" is the package's own front door.
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "errors": FLOOR,
     "_version": set[str](),
     "wire": FLOOR,
+    "telemetry": {"errors", "_version"},
     "store": BELOW_CLIENT,
     "inspector": BELOW_CLIENT,
     "server": BELOW_CLIENT | {"store", "inspector"},

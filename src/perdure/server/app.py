@@ -14,11 +14,13 @@ from typing import Final
 
 from ..errors import CODES, AuthenticationFailed, BadRequest, PerdureError, RateLimited, ServerDraining, StorageFailed
 from ..inspector.page import Inspector
+from ..telemetry.current import carried
+from ..telemetry.spans import Span, error_type
 from ..wire import headers
 from ..wire.compression import MIN_COMPRESSED_BYTES, Compression, compress
 from ..wire.errors_json import INTERNAL_ERROR, encode_error
 from ..wire.media import response_coding
-from . import cors
+from . import cors, tracing
 from .access import AccessControl, RootToken
 from .admission import Admission
 from .asgi import HeaderPairs, Receive, Scope, Send
@@ -26,17 +28,18 @@ from .basin_host import basin_of
 from .context import Context, ServerSettings
 from .endpoints import ENDPOINTS, INSPECTOR, OPERATIONS, Endpoint
 from .idle_connections import Activity
-from .instruments import CLIENT_GONE
+from .instruments import CLIENT_GONE, UNROUTED
 from .live_forms import LiveForms
 from .patience import PatienceClock
 from .request import ClientGone, Request, UnknownCoding
 from .response import Channel, Response, Session
-from .routes import Match, Routes, WrongMethod
+from .routes import Found, Match, Routes, WrongMethod
 from .served_store import WholeStore
 from .sessions import Sessions
 from .telemetry import Telemetry
 
 logger: Final = logging.getLogger("perdure.server")
+access_log: Final = logging.getLogger("perdure.server.access")
 
 _INTERNAL: Final = CODES[PerdureError.code].status
 _NOT_FOUND: Final = Response(404)
@@ -68,37 +71,66 @@ class ServerApp:
             return
         if scope["type"] != "http":
             return
-        begun = perf_counter()
         request = Request(scope, receive, self._settings.limits, self._body_clock, self.intake)
         common = cors.common_fields(request.header(headers.ORIGIN)) if self._settings.cors else ()
+        found = self._routes.find(request.method, scope["raw_path"])
+        trace = tracing.trace_of(request)
+        span = tracing.begin_request(request, found, scope, trace)
         self.activity.begun(request)
         try:
-            try:
-                outcome = await self._answer(request, scope)
-            except ClientGone as exc:
-                # Without an answer granian would send a 500 of its own to a client that has closed only its half.
-                await _send(send, error_response(exc.answer), common, None)
-                self._answered(request.operation, CLIENT_GONE, perf_counter() - begun)
-                return
-            if isinstance(outcome, Response):
-                await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
-                self._answered(request.operation, outcome.status, perf_counter() - begun)
+            if span.is_recording:
+                with span.active():
+                    await self._serve(request, found, scope, send, common, span)
+            elif trace is not None:
+                with carried(trace):
+                    await self._serve(request, found, scope, send, common, span)
             else:
-                failed = partial(_log_failure, "a session on", request, scope["raw_path"])
-                try:
-                    await outcome.run(Channel(receive, send, common, failed))
-                except Exception as exc:
-                    failed(exc)  # its head may be out, so all that can be done is to end it
-                    raise
+                await self._serve(request, found, scope, send, common, span)
         finally:
+            span.end()
             request.let_go()
             self.activity.ended(request)
 
-    async def _answer(self, request: Request, scope: Scope) -> Response | Session:
+    async def _serve(
+        self, request: Request, found: Found[Endpoint], scope: Scope, send: Send, common: HeaderPairs, span: Span
+    ) -> None:
+        begun = perf_counter()
         try:
-            return await self._dispatch(request, scope)
+            outcome = await self._answer(request, found, scope, span)
+        except ClientGone as exc:
+            # Without an answer granian would send a 500 of its own to a client that has closed only its half.
+            await _send(send, error_response(exc.answer), common, None)
+            self._has_answered(request, found, scope, CLIENT_GONE, begun, span)
+            return
+        if isinstance(outcome, Response):
+            await _send(send, outcome, common, request.header(headers.ACCEPT_ENCODING))
+            self._has_answered(request, found, scope, outcome.status, begun, span)
+            return
+        span.set("http.response.status_code", 200)
+        failed = partial(_session_failed, request, scope["raw_path"], span)
+        try:
+            await outcome.run(Channel(request.receive, send, common, failed))
+        except Exception as exc:
+            failed(exc)  # its head may be out, so all that can be done is to end it
+            raise
+        finally:
+            _log_answer(request, 200, begun)
+
+    def _has_answered(
+        self, request: Request, found: Found[Endpoint], scope: Scope, status: int, begun: float, span: Span
+    ) -> None:
+        seconds = perf_counter() - begun
+        self._answered(request.operation, status, seconds)
+        tracing.measure(request, found, status, seconds, scope["http_version"])
+        span.set("http.response.status_code", status)
+        _log_answer(request, status, begun)
+
+    async def _answer(self, request: Request, found: Found[Endpoint], scope: Scope, span: Span) -> Response | Session:
+        try:
+            return await self._dispatch(request, found, scope)
         except PerdureError as exc:
             _log_failure("answering", request, scope["raw_path"], exc)
+            tracing.tell_error(span, exc)
             return error_response(exc)
         except UnknownCoding:
             return _UNSUPPORTED_CODING
@@ -106,11 +138,14 @@ class ServerApp:
             raise
         except Exception as exc:
             _log_failure("answering", request, scope["raw_path"], exc)
+            span.failed(exc)
             return error_response(PerdureError(INTERNAL_ERROR))
+        finally:
+            if span.is_recording and isinstance(found, Match):
+                tracing.tell_names(span, request, found.endpoint)
 
-    async def _dispatch(self, request: Request, scope: Scope) -> Response | Session:
+    async def _dispatch(self, request: Request, found: Found[Endpoint], scope: Scope) -> Response | Session:
         raw_path: bytes = scope["raw_path"]
-        found = self._routes.find(request.method, raw_path)
         if not isinstance(found, Match):
             if self._inspector is not None:
                 page = self._inspector.answer(
@@ -241,6 +276,30 @@ def error_response(error: PerdureError) -> Response:
     return Response.json(body, status=status, extra=extra)
 
 
+def _session_failed(request: Request, path: bytes, span: Span, error: BaseException) -> None:
+    _log_failure("a session on", request, path, error)
+    tracing.tell_error(span, error)
+
+
+def _log_answer(request: Request, status: int, begun: float) -> None:
+    """A line for each request, if the level asks for that."""
+    if access_log.isEnabledFor(logging.DEBUG):
+        milliseconds = round((perf_counter() - begun) * 1000, 3)
+        operation = request.operation or UNROUTED
+        access_log.debug(
+            "%s %s: %d in %g ms",
+            *(request.method, operation, status, milliseconds),
+            extra={
+                "operation": operation,
+                "basin": request.basin,
+                "stream": request.names[0] if request.names and request.basin else "",
+                "status": status,
+                "milliseconds": milliseconds,
+                "peer": request.client,
+            },
+        )
+
+
 def _log_failure(doing: str, request: Request, path: bytes, error: BaseException) -> None:
     """Log an `error` that is the server's own: the client is told no more than that something failed."""
     if encode_error(error).status != _INTERNAL:
@@ -251,7 +310,13 @@ def _log_failure(doing: str, request: Request, path: bytes, error: BaseException
         "%s %s %r%s failed: %s",
         *(doing, request.method, path, f" in basin {request.basin!r}" if request.basin else "", error),
         exc_info=trace,
-        extra={"operation": request.operation, "basin": request.basin, "peer": request.client},
+        extra={
+            "operation": request.operation,
+            "basin": request.basin,
+            "stream": request.names[0] if request.names and request.basin else "",
+            "error_code": error_type(error),
+            "peer": request.client,
+        },
     )
 
 

@@ -16,13 +16,15 @@ REMEMBERED_NAMES: Final = 4096
 
 class PathName:
     """One kind of name. `what` is what errors call it, `check` gives a name that keeps the rules, or raises `Invalid`.
+    `field` stands for it in routes.
 
     `parse` makes the name of a raw segment. It raises `BadRequest` (`bad_path`).
     """
 
-    __slots__ = ("_check", "_what", "parse")
+    __slots__ = ("_check", "_what", "field", "parse")
 
-    def __init__(self, what: str, check: Callable[[str], str]) -> None:
+    def __init__(self, what: str, field: str, check: Callable[[str], str]) -> None:
+        self.field: str = field
         self._what = what
         self._check = check
         self.parse: Callable[[bytes], str] = lru_cache(REMEMBERED_NAMES)(self._parse)
@@ -34,6 +36,6 @@ class PathName:
             raise BadRequest(exc.message, "bad_path") from None
 
 
-BASIN: Final = PathName("basin name", check_basin_name)
-STREAM: Final = PathName("stream name", check_stream_name)
-ACCESS_TOKEN: Final = PathName("access token id", check_access_token_id)
+BASIN: Final = PathName("basin name", "basin", check_basin_name)
+STREAM: Final = PathName("stream name", "stream", check_stream_name)
+ACCESS_TOKEN: Final = PathName("access token id", "id", check_access_token_id)

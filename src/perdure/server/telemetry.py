@@ -1,5 +1,7 @@
 """What one worker counts for its operators. Everything here is called on the path of requests, and is quick.
 
+It is kept on the scoreboard for `/metrics`, and told to OpenTelemetry where that is set up.
+
 Labels are looked up once: after that, an observation is a bisection and two writes to memory.
 """
 
@@ -9,12 +11,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
-from ..store.observer import CommitFacts
+from ..store.observer import CommitFacts, Measuring
+from ..telemetry.measures import SERVER_IN_FLIGHT, SERVER_SESSIONS
 from .instruments import APPENDING, OTHER_STATUS, STATUSES, TIDYING, UNROUTED, Family, Instruments
 from .scoreboard import Cells, Scoreboard
 from .sessions import SessionKind
 
 Observe: TypeAlias = Callable[[float], None]
+
+_KINDS: Final = {kind: {"perdure.session.kind": kind.value} for kind in SessionKind}
 
 
 class Telemetry:
@@ -37,6 +42,8 @@ class Telemetry:
         self._commit_seconds = _observation(cells, found.commit_seconds)
         self._commit_batches = _observation(cells, found.commit_batches)
         self._inflight = found.inflight.cell()
+        self._inflight_bytes = 0
+        self._measuring = Measuring()
         self._commits = found.commits.cell(APPENDING)
         self._other_commits = found.commits.cell(TIDYING)
         self._records = found.records.cell()
@@ -70,15 +77,19 @@ class Telemetry:
     def inflight_changed(self, metered_bytes: int) -> None:
         """So much is admitted and not yet answered."""
         self._cells[self._inflight] = metered_bytes
+        SERVER_IN_FLIGHT.add(metered_bytes - self._inflight_bytes)
+        self._inflight_bytes = metered_bytes
 
     # Sessions -------------------------------------------------------------------------------------
 
     def session_opened(self, kind: SessionKind) -> None:
         self._cells[self.instruments.sessions.cell(kind.value)] += 1
         self._cells[self.instruments.sessions_opened.cell(kind.value)] += 1
+        SERVER_SESSIONS.add(1, _KINDS[kind])
 
     def session_closed(self, kind: SessionKind) -> None:
         self._cells[self.instruments.sessions.cell(kind.value)] -= 1
+        SERVER_SESSIONS.add(-1, _KINDS[kind])
 
     def session_refused(self, kind: SessionKind) -> None:
         self._cells[self.instruments.sessions_refused.cell(kind.value)] += 1
@@ -87,6 +98,7 @@ class Telemetry:
 
     def committed(self, commit: CommitFacts) -> None:
         cells = self._cells
+        self._measuring.committed(commit)
         if not commit.batches:
             cells[self._other_commits] += 1
             return
@@ -98,9 +110,11 @@ class Telemetry:
 
     def commit_failed(self) -> None:
         self._cells[self.instruments.commit_failures.cell()] += 1
+        self._measuring.commit_failed()
 
     def followers_changed(self, followers: int) -> None:
         self._cells[self.instruments.followers.cell()] = followers
+        self._measuring.followers_changed(followers)
 
 
 def _observation(cells: Cells, family: Family, *labels: str) -> Observe:

@@ -31,6 +31,7 @@ from ..store.opening import open_engine
 from ..store.place import Place
 from ..store.service import StreamStore
 from ..store.usage_recorder import UsageRecorder
+from ..telemetry.setup import set_up, shut_down
 from ..wire import headers
 from .access import RootToken
 from .app import ServerApp, create_app
@@ -73,6 +74,7 @@ def main() -> int:
     log_to_stderr(settings.log_format, settings.log_level)
     report = _take_report_pipe()
     keep_freed_memory()
+    set_up()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, report))
@@ -80,6 +82,8 @@ def main() -> int:
         report(Failed(str(exc)))
         logger.error("worker %s failed: %s", settings.name, exc)
         return 1
+    finally:
+        shut_down()  # the end of this process asks nobody
     return 0
 
 

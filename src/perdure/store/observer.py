@@ -9,6 +9,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from ..telemetry.measures import APPENDS, BYTES, COMMIT_FAILURES, COMMITS, FOLLOWERS, RECORDS
+
 
 class CommitFacts(Struct, frozen=True, gc=False):
     """One commit group that became durable.
@@ -57,3 +59,24 @@ class _Nobody:
 
 NOBODY: Final[StoreObserver] = _Nobody()
 """The observer of a store that nobody observes."""
+
+
+class Measuring:
+    """An observer that counts for OpenTelemetry: nothing, unless the application has it. One for each store."""
+
+    def __init__(self) -> None:
+        self._followers = 0
+
+    def committed(self, commit: CommitFacts) -> None:
+        if commit.batches:
+            COMMITS.record(commit.seconds)
+            APPENDS.add(commit.batches)
+            RECORDS.add(commit.records)
+            BYTES.add(commit.metered_bytes)
+
+    def commit_failed(self) -> None:
+        COMMIT_FAILURES.add(1)
+
+    def followers_changed(self, followers: int) -> None:
+        FOLLOWERS.add(followers - self._followers)
+        self._followers = followers

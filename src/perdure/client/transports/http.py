@@ -183,6 +183,7 @@ class HttpTransport:
             _secrets(key),
             is_append=True,
             applied_tail=tail,
+            records=len(batch.records),
         )
         ack = _read(await self._requests.ask(call), protobuf.decode_append_ack)
         check_ack(ack, len(batch.records))  # an empty answer, say, can be read: as an acknowledgement of nothing

@@ -18,12 +18,14 @@ from ...errors import (
     TruncatedFrame,
 )
 from ...model.batches import AppendAck, AppendInput
+from ...telemetry.spans import NO_SPAN, error_type
 from ...wire.append_input import append_input_parts
 from ...wire.s2s import Frame, FrameDecoder, join_frame
 from ...wire.s2s_messages import append_ack_of
 from ..exchange import Exchange
 from ..moving import Moves
 from ..retries import applied_tail, leaves_doubt
+from ..tracing import MOVED, RECONNECTED
 from .http_requests import Call, Requests
 
 
@@ -90,18 +92,17 @@ class HttpAppendChannel:
         self._last_end = 0
         self._failure: Exception | None = None
         self._is_closed = False
+        self._span = NO_SPAN
 
     async def open(self) -> None:
         """Connect. Raises what keeps the session from starting, after the retries."""
-        while True:
-            try:
-                self._link = await self._connected()
-                return
-            except PerdureError as exc:
-                self._failures += 1
-                if not self._requests.settings.retries.allows(exc, self._failures):
-                    raise
-                await self._requests.back_off(exc, self._failures)
+        self._span = self._requests.begin_session(self._call, "append")
+        try:
+            self._link = await self._connected_again(None)
+        except BaseException as exc:
+            self._span.failed(exc)
+            self._span.end()
+            raise
 
     def send(self, batch: AppendInput) -> asyncio.Future[AppendAck]:
         if self._failure is not None:
@@ -121,6 +122,7 @@ class HttpAppendChannel:
 
     async def aclose(self) -> None:
         self._is_closed = True
+        self._span.end()
         if self._timer is not None:
             self._timer.cancel()
         tasks = [task for task in (self._recovery, self._move) if task is not None]
@@ -210,7 +212,10 @@ class HttpAppendChannel:
             link = await self._connected()
         except PerdureError as exc:
             self._moves.failed()
-            _log.info("an append session stays with a server that advised to leave it: %s", exc)
+            _log.info(
+                *("an append session stays with a server that advised to leave it: %s", exc),
+                extra={"error_code": error_type(exc)},
+            )
             self._stay()
             self._transmit_rest()
             return
@@ -221,6 +226,7 @@ class HttpAppendChannel:
     def _change_over(self, link: _Link) -> None:
         """Everything that was sent is acknowledged: go on in the session elsewhere."""
         left, self._link, self._next_link = self._link, link, None
+        self._span.event(MOVED)
         if left is not None and left.stream is not None:
             left.stream.finish()
         self._transmit_rest()
@@ -270,7 +276,7 @@ class HttpAppendChannel:
 
     async def _connected(self) -> _Link:
         link = _Link(self)
-        link.stream = await self._requests.open_session(self._call, link)
+        link.stream = await self._requests.open_session(self._call, link, self._span)
         if link.is_over:
             raise TransportError("the session ended as soon as it had begun", may_have_applied=False)
         return link
@@ -292,13 +298,14 @@ class HttpAppendChannel:
             self._fail(exc)
             return
         self._recovery, self._link = None, link
+        self._span.event(RECONNECTED)
         self._transmit_rest()
 
     async def _connected_again(self, error: PerdureError | None) -> _Link:
         """A session, after the retries. Raises why there is none."""
         while True:
             if error is not None:
-                await self._requests.back_off(error, self._failures)
+                await self._requests.back_off(error, self._failures, self._span)
             try:
                 return await self._connected()
             except PerdureError as exc:
@@ -309,6 +316,8 @@ class HttpAppendChannel:
 
     def _fail(self, error: Exception) -> None:
         self._failure = error
+        self._span.failed(error)
+        self._span.end()
         if isinstance(error, PerdureError) and self._batches and self._batches[0].in_doubt:
             oldest = self._batches[0]
             if leaves_doubt(error, applied_tail(oldest.match_seq_num, oldest.records)):

@@ -19,9 +19,11 @@ from ...errors import (
 from ...model.batches import ReadBatch
 from ...model.positions import SeqNum
 from ...model.reads import ReadRequest
+from ...telemetry.spans import error_type
 from ..exchange import Exchange
 from ..moving import Moves
 from ..read_progress import ReadProgress
+from ..tracing import MOVED, RECONNECTED
 from ..waiting import Bell
 from .http_requests import Call, Requests
 from .read_forms import ReadForm
@@ -62,12 +64,28 @@ class HttpReadChannel(Generic[T]):
         self._moves = Moves(requests.settings.retries)
         self._has_ended = False
         self._is_closed = False
+        self._span = requests.begin_session(call(request), "read")
 
     async def open(self) -> None:
         """Connect. Raises what keeps the session from starting, after the retries."""
-        await self._connected()
+        try:
+            await self._connected()
+        except BaseException as exc:
+            self._failed(exc)
+            raise
 
     async def next(self) -> ReadBatch | None:
+        try:
+            return await self._next()
+        except Exception as exc:
+            self._failed(exc)
+            raise
+
+    def _failed(self, error: BaseException) -> None:
+        self._span.failed(error)
+        self._span.end()
+
+    async def _next(self) -> ReadBatch | None:
         while not self._has_ended:
             if self._is_advised:
                 await self._move()
@@ -99,11 +117,13 @@ class HttpReadChannel(Generic[T]):
             return batch
         self._has_ended = True
         self._drop()
+        self._span.end()
         return None
 
     async def aclose(self) -> None:
         self._is_closed = self._has_ended = True
         self._drop()
+        self._span.end()
 
     async def _move(self) -> None:
         """Open a session elsewhere for what is left to read. Should that fail, the one that there is goes on."""
@@ -115,10 +135,13 @@ class HttpReadChannel(Generic[T]):
             left.exchange.leave_connection()
             link = _Link(self._form())
             try:
-                link.exchange = await self._requests.open_session(self._call(request), link)
+                link.exchange = await self._requests.open_session(self._call(request), link, self._span)
             except PerdureError as exc:
                 self._moves.failed()
-                _log.info("a read session stays with a server that advised to leave it: %s", exc)
+                _log.info(
+                    *("a read session stays with a server that advised to leave it: %s", exc),
+                    extra={"error_code": error_type(exc)},
+                )
             else:
                 self._change_over(left, link)
 
@@ -129,6 +152,7 @@ class HttpReadChannel(Generic[T]):
         self._on_interruption()
         left.close()
         self._link = link
+        self._span.event(MOVED)
 
     def _drop(self) -> None:
         link, self._link = self._link, None
@@ -139,14 +163,14 @@ class HttpReadChannel(Generic[T]):
         """The session, a new one if need be; None when nothing is left to read."""
         while self._link is None:
             if self._pending is not None:
-                await self._requests.back_off(self._pending, self._failures)
+                await self._requests.back_off(self._pending, self._failures, self._span)
                 self._pending = None
             request = self._progress.rest(self._clock())
             if request is None:
                 return None
             link = _Link(self._form())
             try:
-                link.exchange = await self._requests.open_session(self._call(request), link)
+                link.exchange = await self._requests.open_session(self._call(request), link, self._span)
             except ReadUnwritten as exc:
                 if self._is_at(exc, request):
                     return None  # the connection was lost when there was nothing left but the end
@@ -161,6 +185,8 @@ class HttpReadChannel(Generic[T]):
                 link.close()
                 raise SessionClosed("the read session is closed")
             self._link = link
+            if self._progress.has_begun:
+                self._span.event(RECONNECTED)
         return self._link
 
     def _is_at(self, error: ReadUnwritten, request: ReadRequest) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -19,6 +20,8 @@ from ...errors import (
     TransportError,
     UnknownRejection,
 )
+from ...telemetry.measures import CLIENT_RETRIES
+from ...telemetry.spans import ERROR_TYPE, NO_SPAN, Span, error_type
 from ...wire import headers
 from ...wire.compression import Compression, compress, decompress
 from ...wire.errors_json import decode_error
@@ -28,6 +31,7 @@ from ..http2.fields import pack_common
 from ..pool import Pool
 from ..retries import leaves_doubt
 from ..settings import HttpSettings
+from ..tracing import STATUS, begin_call, measure_call, trace_fields
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Of a unary answer, packed or not; the largest that the API gives is a few MiB."""
@@ -53,6 +57,9 @@ class Call(Struct, frozen=True):
     """Whether it may be sent again when it may have been applied: then the answer to the first one is not needed."""
     patience_secs: float = 0.0
     """What the server may take beyond the request timeout, because it was asked to wait."""
+
+    records: int = 0
+    """How many an append holds, for telemetry."""
 
     def __repr__(self) -> str:
         return f"<Call {self.method.decode()} {self.path}>"  # without what is secret
@@ -119,11 +126,32 @@ class Requests:
 
         It is `in_doubt` when an attempt before the last one may have changed something.
         """
+        origin = self._destination(call.basin).origin
+        span, begun = begin_call(call, origin), perf_counter()
+        outcome: int | str = "cancelled"
+        try:
+            if not span.is_recording:
+                answer = await self._asked(call, span)
+            else:
+                with span.active():
+                    answer = await self._asked(call, span)
+            span.set(STATUS, answer.status)
+            outcome = answer.status
+            return answer
+        except PerdureError as exc:
+            outcome = error_type(exc)
+            raise
+        finally:
+            span.end()
+            measure_call(call, origin, outcome, perf_counter() - begun)
+
+    async def _asked(self, call: Call, span: Span) -> Answer:
         failures = 0
         in_doubt = False
+        trace = trace_fields(span)
         while True:
             try:
-                return await self._once(call)
+                return await self._once(call, trace)
             except PerdureError as exc:
                 failures += 1
                 policy = self.settings.retries
@@ -134,14 +162,20 @@ class Requests:
                 if not (call.is_repeatable or exc.has_no_side_effects):
                     raise
                 in_doubt = call.method != b"GET" and not exc.has_no_side_effects
-                await self.back_off(exc, failures)
+                await self.back_off(exc, failures, span)
 
-    async def back_off(self, error: PerdureError, failures: int) -> None:
+    async def back_off(self, error: PerdureError, failures: int, span: Span = NO_SPAN) -> None:
         """Say that there will be a retry, and wait for its time. Raises `error` when the client is closed."""
         if self._is_closed:
             raise error
         delay = self.settings.retries.delay_secs(failures - 1, random.random(), error.retry_after_ms)
-        _log.warning("trying again in %.2f s (attempt %d): %s", delay, failures + 1, error)
+        code = error_type(error)
+        _log.warning(
+            *("trying again in %.2f s (attempt %d): %s", delay, failures + 1, error),
+            extra={"attempt": failures + 1, "error_code": code, "delay_seconds": round(delay, 3)},
+        )
+        CLIENT_RETRIES.add(1, {ERROR_TYPE: code})
+        span.event("retry", {"perdure.attempt": failures + 1, ERROR_TYPE: code, "perdure.delay": delay})
         await asyncio.sleep(delay)
 
     async def carries_sessions(self, basin: str) -> bool:
@@ -161,15 +195,15 @@ class Requests:
                     raise
                 await self.back_off(exc, failures)
 
-    async def _once(self, call: Call) -> Answer:
+    async def _once(self, call: Call, trace: tuple[Field, ...]) -> Answer:
         destination = self._destination(call.basin)
         turn = self._pool.turn(destination.origin)
         if turn is None:
-            return await self._answered(call, destination)
+            return await self._answered(call, destination, trace)
         async with turn:
-            return await self._answered(call, destination)
+            return await self._answered(call, destination, trace)
 
-    async def _answered(self, call: Call, destination: Destination) -> Answer:
+    async def _answered(self, call: Call, destination: Destination, trace: tuple[Field, ...]) -> Answer:
         packed = call.body
         fields = call.fields
         if packed and self.settings.compression is not Compression.NONE:
@@ -179,7 +213,7 @@ class Requests:
             fields = (*fields, (headers.CONTENT_LENGTH, b"%d" % len(packed)))
         connection = await self._pool.connection(destination.origin)
         listener = _Whole()
-        exchange = connection.open(_head(call, destination, fields), listener, body=packed)
+        exchange = connection.open(_head(call, destination, fields, trace), listener, body=packed)
         listener.took = exchange.read
         status, answered, body = await self._settled(call, exchange, listener.future)
         body = _unpacked(answered, body)
@@ -206,13 +240,15 @@ class Requests:
         finally:
             exchange.reset()  # nothing, unless the answer is not wanted any more
 
-    async def open_session(self, call: Call, session: Session) -> Exchange:
+    async def open_session(self, call: Call, session: Session, span: Span = NO_SPAN) -> Exchange:
         """Begin a session, once. Raises what keeps it from starting. A call without a body has nothing to send."""
         destination = self._destination(call.basin)
         connection = await self._pool.connection(destination.origin)
         listener = _Live(session)
         has_input = call.method == b"POST"
-        exchange = connection.open(_head(call, destination, call.fields), listener, end=not has_input)
+        exchange = connection.open(
+            _head(call, destination, call.fields, trace_fields(span)), listener, end=not has_input
+        )
         try:
             async with asyncio.timeout(self.settings.request_timeout):
                 await listener.future
@@ -229,6 +265,10 @@ class Requests:
                 connection.retire()
             raise
         return exchange
+
+    def begin_session(self, call: Call, kind: str) -> Span:
+        """Begin the span of a session, which lasts over all its connections."""
+        return begin_call(call, self._destination(call.basin).origin, kind)
 
     def _destination(self, basin: str | None) -> Destination:
         """The server for a request in `basin` (None: on the account), and the fields that all requests there have."""
@@ -251,8 +291,9 @@ class Requests:
         return found
 
 
-def _head(call: Call, destination: Destination, fields: tuple[Field, ...]) -> Head:
-    return Head(call.method, b"/v1" + call.path.encode(), destination, fields, call.secrets)
+def _head(call: Call, destination: Destination, fields: tuple[Field, ...], trace: tuple[Field, ...]) -> Head:
+    """The trace is no secret, but like one it must fill no table on the way: it is another for each request."""
+    return Head(call.method, b"/v1" + call.path.encode(), destination, fields, call.secrets + trace)
 
 
 class _Whole:

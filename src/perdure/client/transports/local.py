@@ -21,6 +21,7 @@ from ...model.records import SequencedRecord
 from ...model.resources import BasinInfo, LocationInfo, Page, Provisioned, StreamInfo
 from ...store.append_session import Appender
 from ...store.engine import Engine
+from ...store.observer import Measuring
 from ...store.opening import check_where, open_engine, shown
 from ...store.read_session import ReadSession
 from ...store.reading import Delivery
@@ -49,7 +50,7 @@ class LocalTransport:
         """The store at `location`: a directory, or ":memory:". Raises `UsageError` for anything else."""
         where = os.fspath(location)
         check_where(where)
-        return cls(partial(open_engine, where), shown(where))
+        return cls(partial(open_engine, where, Measuring()), shown(where))
 
     def __repr__(self) -> str:
         return self._location

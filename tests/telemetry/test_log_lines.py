@@ -8,7 +8,7 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.server.log_lines import JsonLines
+from perdure.telemetry import JsonLines
 
 
 @given(st.text(), st.one_of(st.none(), st.text(), st.integers(0, 2**63)))
