@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# How many processes `make test` runs tests in: they wait more than they compute.
+TEST_PROCESSES ?= 3
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -36,7 +38,7 @@ demo: $(VENV)/.demo ## Set up, and open the chat on the embedded store
 	@$(BIN)/perdure demo $(ARGS)
 
 test: $(VENV)/.installed $(VENV)/previous/.installed tests/npm/node_modules/.installed chromium redis postgres cluster-programs ## Set up, and run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --no-loadscope-reorder $(ARGS)
 
 again: $(VENV)/.installed ## Run the few tests that failed three times more, to tell whether they are unsteady
 	@$(BIN)/python tools/unsteady.py

@@ -93,7 +93,7 @@ async def test_sources_that_are_already_there_give_the_same_chunks() -> None:
         assert await read(source) == CHUNKS
 
 
-@pytest.mark.parametrize("source", [None, 3, object(), {"type": "start"}], ids=repr)
+@pytest.mark.parametrize("source", [None, 3, pytest.param(object(), id="object"), {"type": "start"}], ids=repr)
 async def test_what_is_no_source_says_so(source: object) -> None:
     with pytest.raises(SourceError, match="source"):
         await read(source)
@@ -252,7 +252,7 @@ async def test_dataclasses_lose_what_is_none_and_keep_their_keys_unless_told() -
     ("item", "complaint"),
     [
         (3, "builtins.int"),
-        (object(), "builtins.object"),
+        pytest.param(object(), "builtins.object", id="object"),
         (Snake, "ModelMetaclass"),
         ({"kind": "x"}, "string `type`"),
         ({"type": 3}, "string `type`"),
