@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Final, TypeAlias, TypeVar
@@ -20,6 +20,7 @@ import msgspec
 from ..client import Stream
 from ..errors import Invalid, NotFound, SessionClosed
 from ..model.resources import StreamInfo
+from ..telemetry.spans import STREAM, Span, span
 from . import replay
 from .adapter import Adapter, OnError, View, safe_error_text
 from .chat_store import ChatStore
@@ -29,6 +30,7 @@ from .generation import Generation, Interruption, Plan
 from .json_body import encode_body
 from .lease import GenerationAbandoned, LeaseWarden
 from .local_readers import Reader
+from .observed import ADAPTER, Observed
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
 from .replay import ReplayPlan
 from .responses import ChatResponse, accepted, going, in_use, nothing, refused
@@ -63,6 +65,7 @@ class ResumableChat:
         surroundings: Surroundings | None = None,
     ) -> None:
         self._adapter = adapter
+        self._adapter_name = type(self).__module__.rpartition(".")[2]
         self._store = store
         self._settings = settings
         self._on_error = on_error
@@ -198,7 +201,17 @@ class ResumableChat:
                 self._tasks.own(closing)
 
     async def _claim(self, stream: Stream, plan: Plan) -> Generation:
-        claim, session, opening = await claim_and_connect(stream, partial(self._claimer.claim, stream))
+        observed = Observed(stream, self._adapter_name, self._settings.mode.value)
+        with observed.span.active():  # the generation's task, and what the source does there, are within the span
+            return await self._claim_observed(stream, plan, observed)
+
+    async def _claim_observed(self, stream: Stream, plan: Plan, observed: Observed) -> Generation:
+        try:
+            claim, session, opening = await claim_and_connect(stream, partial(self._claimer.claim, stream))
+        except BaseException as exc:
+            observed.refused(exc)
+            raise
+        observed.claimed(claim.start_seq)
         run = Generation(
             stream,
             claim,
@@ -211,6 +224,7 @@ class ResumableChat:
             opening=opening,
             on_error=self._on_error,
             on_end=partial(self._claimer.remember, stream.name),
+            observed=observed,
         )
         self._runs[stream.name] = run
         task = run.start()
@@ -247,6 +261,9 @@ class ResumableChat:
         """
         return await self._replay(name, from_seq_num=from_seq_num, live=live, active_only=active_only)
 
+    def _span(self, what: str, name: str) -> AbstractContextManager[Span]:
+        return span(f"perdure.{what}", attributes={ADAPTER: self._adapter_name, STREAM: name})
+
     async def _replay(
         self,
         name: str,
@@ -255,6 +272,16 @@ class ResumableChat:
         live: bool,
         active_only: bool,
         include_user: bool = False,
+    ) -> ChatResponse:
+        with self._span("replay", name) as told:
+            response = await self._replay_body(
+                name, from_seq_num=from_seq_num, live=live, active_only=active_only, include_user=include_user
+            )
+            told.set("http.response.status_code", response.status_code)
+            return response
+
+    async def _replay_body(
+        self, name: str, *, from_seq_num: int | None, live: bool, active_only: bool, include_user: bool
     ) -> ChatResponse:
         if from_seq_num is not None and (not isinstance(from_seq_num, int) or from_seq_num < 0):
             raise Invalid(f"from_seq_num must be a whole number, 0 or more, got {from_seq_num!r}")
@@ -367,6 +394,12 @@ class ResumableChat:
 
         True: a generation was ended as stopped, and that is durable. False: none was active.
         """
+        with self._span("stop", name) as told:
+            stopped = await self._stop(name)
+            told.set("perdure.stopped", stopped)
+            return stopped
+
+    async def _stop(self, name: str) -> bool:
         run = self._runs.get(name)
         if run is not None:
             stopping = run.interrupt(Interruption.STOP)

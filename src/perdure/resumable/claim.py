@@ -21,6 +21,7 @@ from ..errors import (
     SeqNumMismatch,
 )
 from ..model.records import AppendRecord, CommandKind, SequencedRecord
+from ..telemetry.measures import LEASES_LOST
 from . import lease, tokens
 from .settings import ChatSettings, Mode, Surroundings
 from .tail_search import StreamEnd, StreamHead, find_head, read_end, search_back
@@ -154,7 +155,9 @@ class Claimer:
         ended = tokens.terminal_token(tokens.FenceKind.ERROR, self._surroundings.random_bytes)
         body = await self._abandoned_body(stream, end.last.seq_num + 1)
         told = [] if body is None else [AppendRecord(body)]
-        return await self._append_fence(stream, guard, [*told, AppendRecord.fence(ended)])
+        claim = await self._append_fence(stream, guard, [*told, AppendRecord.fence(ended)])
+        LEASES_LOST.add(1)
+        return claim
 
     async def _claim_fresh(self, stream: Stream) -> tuple[Claim | None, str | None]:
         """Claim a stream that was never written to; or else the token in force, None if that is not told."""

@@ -32,13 +32,14 @@ from typing import Literal, TypeAlias
 from weakref import WeakSet
 
 from ..client import S2, Stream
-from ..errors import Invalid, PerdureError, SessionClosed, UsageError
+from ..errors import Invalid, SessionClosed, UsageError
 from . import tokens
 from .chat_store import ChatStore
 from .claim import Claim, Guard, StreamInUse, append_fence, claim_and_connect
 from .following import BodyPlan, EndAt, FollowingBody
 from .generation import Generation, GenerationInterrupted, Interruption, Plan
 from .lease import LeaseWarden
+from .observed import Observed
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
 from .plain_text import PlainText, as_it_is, log_outcome, no_record
 from .settings import ChatSettings, Mode, Surroundings
@@ -59,7 +60,7 @@ WaitUntil: TypeAlias = Callable[[Awaitable[None]], object]
 """Is given what resolves when a stream is stored, however it ended, and keeps it alive."""
 
 
-class _StreamDone(PerdureError):
+class _StreamDone(StreamInUse):
     """The stream has its text already."""
 
 
@@ -212,6 +213,13 @@ class ResumableStreamContext:
 
     async def _start(self, stream: Stream, make_stream: MakeStream) -> tuple[TextStream, asyncio.Future[None]]:
         """Claim the stream, and start what stores it; gives what the source gives, and what resolves at the end."""
+        observed = Observed(stream, "text", Mode.SINGLE_USE.value)
+        with observed.span.active():
+            return await self._start_observed(stream, make_stream, observed)
+
+    async def _start_observed(
+        self, stream: Stream, make_stream: MakeStream, observed: Observed
+    ) -> tuple[TextStream, asyncio.Future[None]]:
         holder = tokens.text_holder_token(self._lease_ms, self._surroundings.random_bytes)
 
         async def claim(about_to_append: Callable[[], None]) -> Claim:
@@ -224,7 +232,12 @@ class ResumableStreamContext:
                 raise
 
         settings = self._read_settings()
-        claimed, session, opening = await claim_and_connect(stream, claim)
+        try:
+            claimed, session, opening = await claim_and_connect(stream, claim)
+        except BaseException as exc:
+            observed.refused(exc)
+            raise
+        observed.claimed(claimed.start_seq)
         if settings != self._settings:
             self._settings, self._timing = settings, WriterTiming(settings)
         tee = Tee(Source(make_stream, TextItems()), GenerationInterrupted())
@@ -240,6 +253,7 @@ class ResumableStreamContext:
             opening=opening,
             on_error=None,
             on_end=_nothing_to_remember,
+            observed=observed,
         )
         key = (stream.basin_name, stream.name)
         self._runs[key] = run

@@ -17,6 +17,7 @@ from ..model.batches import AppendAck
 from ..model.limits import MAX_READ_RECORDS
 from ..model.positions import SeqNum, StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
+from ..telemetry.log_fields import about
 
 if TYPE_CHECKING:
     from ..client import AppendSession, Stream
@@ -87,7 +88,11 @@ async def go_on_after_doubt(stream: Stream, writer: GenerationWriter) -> AppendS
         if applied and not (writer.has_ended and len(applied) == len(batches)):
             session = await stream.append_session().__aenter__()
     except Exception as exc:
-        logger.warning("nobody can tell what became of an append to %r", stream.name, exc_info=exc)
+        logger.warning(
+            *("nobody can tell what became of an append to %r", stream.name),
+            exc_info=exc,
+            extra=about(stream.name, error=exc),
+        )
         applied = []
     if applied:
         writer.resume(session, applied)

@@ -15,6 +15,7 @@ from ..errors import PerdureError, ReadUnwritten, StreamDeletionPending, StreamN
 from ..model.batches import ReadBatch
 from ..model.positions import SeqNum
 from ..model.records import CommandKind, SequencedRecord
+from ..telemetry.log_fields import about
 from ..wire.sse import KEEP_ALIVE
 from . import tokens
 from .adapter import View
@@ -235,7 +236,7 @@ class FollowingBody:
             except _GONE as exc:
                 if not self.is_endless:
                     raise  # what was to come is lost, and the client is to know
-                logger.info("a live replay ends: %s", exc)
+                logger.info("a live replay ends: %s", exc, extra=about(self.name, error=exc))
                 self._ended = True
                 return None
             if in_time:

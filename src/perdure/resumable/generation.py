@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from ..errors import AppendConditionFailed, FencingTokenMismatch, PerdureError
+from ..model.batches import AppendAck
 from ..model.positions import SeqNum
 from ..model.records import AppendRecord, CommandKind
+from ..telemetry.log_fields import about
 from . import tokens
 from .adapter import Adapter, OnError, Transform, safe_error_text
 from .chunks import SourceChunk
 from .claim import Claim
 from .doubt import go_on_after_doubt
 from .local_readers import LocalReaders, Reader
+from .observed import Observed
 from .owned_tasks import SHUTDOWN_SECONDS
 from .settings import ChatSettings, Mode, Surroundings
 from .stop import feed_generation
@@ -110,7 +113,9 @@ class Generation:
         opening: asyncio.Future[AppendSession],
         on_error: OnError | None,
         on_end: Callable[[str, int], None],
+        observed: Observed,
     ) -> None:
+        self._observed = observed
         self._session = session
         self._opening = opening
         self._on_end = on_end
@@ -210,10 +215,20 @@ class Generation:
             _add(failures, exc)
         finally:
             self._phase = _Phase.DONE
+            stored = 0 if self._writer is None else self._writer.durable_end - self.claim.start_seq
+            self._observed.ended(self._outcome(failures), stored, failures[0] if failures else None)
             await self._release()
         if cancelled is not None:
             raise cancelled
         self._report(failures)
+
+    def _outcome(self, failures: list[BaseException]) -> str:
+        """How the generation has ended, in a word that operators count by."""
+        if self._foreign_fence is not None:
+            return Interruption.STOP.value if self._was_stopped_elsewhere() else Interruption.ENDED_ELSEWHERE.value
+        if self._interruption is not None:
+            return self._interruption.value
+        return "error" if failures else "end"
 
     async def _open_writer(self, failures: list[BaseException]) -> GenerationWriter | None:
         """The writer; None if the store cannot be written to, which is then told to readers as far as possible."""
@@ -228,12 +243,16 @@ class Generation:
             self.claim,
             self._settings,
             self._timing,
-            on_durable=self._readers.became_durable,
+            on_durable=self._became_durable,
             on_failure=self._write_failed,
             on_pause=self._watch_for_fences,
             on_doubt=self._look_what_was_applied,
         )
         return self._writer
+
+    def _became_durable(self, ack: AppendAck, records: Sequence[AppendRecord]) -> None:
+        self._readers.became_durable(ack, records)
+        self._observed.durable(ack.end.seq_num)
 
     async def _give_up(self, failure: BaseException) -> None:
         """End the generation before its source was asked for anything."""
@@ -279,7 +298,11 @@ class Generation:
             if self._interruption is None:
                 _add(failures, exc)
             else:
-                logger.debug("the source of the stopped generation on %r failed", self.name, exc_info=exc)
+                logger.debug(
+                    *("the source of the stopped generation on %r failed", self.name),
+                    exc_info=exc,
+                    extra=self._about(exc),
+                )
         return cancelled
 
     async def _pump(self, writer: GenerationWriter, source: ChunkSource) -> None:
@@ -288,7 +311,11 @@ class Generation:
             source.pour_into(writer)
             if self._interruption is not None:
                 return  # found out by what waited
+        is_first = True
         async for chunk in source:
+            if is_first:
+                is_first = False
+                self._observed.first_chunk(self.claim.start_seq + len(self._plan.prologue))
             if transform is None:
                 put(chunk.body)
             else:
@@ -359,9 +386,13 @@ class Generation:
         try:
             await self._stream.append(records, fencing_token=self.claim.token)
         except AppendConditionFailed:
-            logger.debug("the generation on %r is over already", self.name)
+            logger.debug("the generation on %r is over already", self.name, extra=self._about())
         except Exception as exc:
-            logger.warning("the end of the generation on %r could not be written", self.name, exc_info=exc)
+            logger.warning(
+                *("the end of the generation on %r could not be written", self.name),
+                exc_info=exc,
+                extra=self._about(exc),
+            )
 
     async def _closing_bodies(self, writer: GenerationWriter) -> list[bytes]:
         fold = self._adapter.closing_fold()
@@ -439,7 +470,12 @@ class Generation:
                         last_data_at = loop.time()
         except Exception as exc:
             # The next tick of the writer tries again, and its next append finds out anyway.
-            logger.debug("the stream %r could not be followed by its writer", self.name, exc_info=exc)
+            logger.debug(
+                *("the stream %r could not be followed by its writer", self.name), exc_info=exc, extra=self._about(exc)
+            )
+
+    def _about(self, error: BaseException | None = None) -> dict[str, object]:
+        return about(self.name, generation=self.claim.start_seq, error=error)
 
 
 def _add(failures: list[BaseException], failure: BaseException) -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from ..errors import ReadUnwritten, StreamNotFound
 from ..model.positions import SeqNum
 from ..model.records import SequencedRecord
+from ..telemetry.spans import BASIN, STREAM, span
 
 if TYPE_CHECKING:
     from ..client import Stream
@@ -78,6 +79,10 @@ class KeptHistories(Generic[FoldT]):
 
     async def fold(self, stream: Stream) -> FoldT:
         """The whole stream, folded up to its tail. The caller reads from it and feeds it nothing."""
+        with span("perdure.history", attributes={BASIN: stream.basin_name, STREAM: stream.name}):
+            return await self._fold(stream)
+
+    async def _fold(self, stream: Stream) -> FoldT:
         first = await _record_at_or_after(stream, 0)
         kept = self._kept.get(stream.name)
         fold = self._new_fold()
@@ -105,7 +110,7 @@ class KeptHistories(Generic[FoldT]):
             if last is not None:  # the first page begins with the record that the kept fold ended with
                 if _place(records[0]) != last:
                     self.forget(stream.name)
-                    return await self.fold(stream)
+                    return await self._fold(stream)
                 records, last = records[1:], None
             for record in records:
                 fold.feed((record,))

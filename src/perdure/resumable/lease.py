@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..errors import AppendConditionFailed, PerdureError
 from ..model.records import AppendRecord
+from ..telemetry.log_fields import about
+from ..telemetry.measures import LEASES_LOST
 from . import tokens
 from .settings import DEFAULT_SESSION_LEASE_MS, Surroundings
 from .tail_search import StreamHead, find_head
@@ -97,7 +99,11 @@ class LeaseWarden:
                 return again_ms
             return silence_ms(remaining, self._surroundings.jitter())
         except PerdureError as exc:
-            logger.warning("could not look whether the writer of %r is gone", stream.name, exc_info=exc)
+            logger.warning(
+                *("could not look whether the writer of %r is gone", stream.name),
+                exc_info=exc,
+                extra=about(stream.name, error=exc),
+            )
             return again_ms
         finally:
             self._trying.discard(stream.name)
@@ -115,4 +121,5 @@ class LeaseWarden:
             )
         except AppendConditionFailed:
             return  # the writer lives, or somebody was quicker
-        logger.warning("ended the generation on %r, whose writer is gone", stream.name)
+        LEASES_LOST.add(1)
+        logger.warning("ended the generation on %r, whose writer is gone", stream.name, extra=about(stream.name))

@@ -13,6 +13,7 @@ from typing import Final
 
 from ..model.batches import AppendAck, ReadBatch
 from ..model.records import AppendRecord, SequencedRecord
+from ..telemetry.log_fields import about
 from .tap import Tap
 
 logger: Final = logging.getLogger("perdure.resumable")
@@ -84,7 +85,10 @@ class LocalReaders:
                     moved.clear()
                     await moved.wait()
         except TimeoutError:
-            logger.warning("a reader of %r was too slow: the stream is trimmed before it has all", self._name)
+            logger.warning(
+                *("a reader of %r was too slow: the stream is trimmed before it has all", self._name),
+                extra=about(self._name),
+            )
         finally:
             self._moved = None
 

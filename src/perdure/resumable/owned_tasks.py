@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from ..telemetry.log_fields import about
+
 logger: Final = logging.getLogger("perdure.resumable")
 
 DRAIN_SECONDS: Final = 30.0
@@ -69,4 +71,4 @@ class OwnedTasks:
 def _log_failure(task: asyncio.Future[Any]) -> None:
     if not task.cancelled() and (failure := task.exception()) is not None:
         what = task.get_name() if isinstance(task, asyncio.Task) else "a background task"
-        logger.error("%s failed", what, exc_info=failure)
+        logger.error("%s failed", what, exc_info=failure, extra=about(error=failure))

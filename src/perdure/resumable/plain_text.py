@@ -8,6 +8,7 @@ from typing import Final
 
 from ..client import Stream
 from ..errors import AppendConditionFailed
+from ..telemetry.log_fields import about
 from .adapter import ClosingFold, View
 from .stop import FixedClosing
 
@@ -50,7 +51,8 @@ def log_outcome(name: str, task: asyncio.Future[None], source_failure: Exception
     if failure is None:
         return
     known = failure is source_failure or _is_condition_failure(failure)
-    logger.log(logging.DEBUG if known else logging.WARNING, "%r was not stored whole", name, exc_info=failure)
+    level = logging.DEBUG if known else logging.WARNING
+    logger.log(level, "%r was not stored whole", name, exc_info=failure, extra=about(name, error=failure))
 
 
 def _is_condition_failure(failure: BaseException) -> bool:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from ..errors import PerdureError, StreamNotFound
 from ..model.positions import SeqNum
 from ..model.records import CommandKind
+from ..telemetry.log_fields import about
 from ..wire.sse import KEEP_ALIVE
 from . import frames, tokens
 from .following import POLL_SECONDS
@@ -185,11 +186,14 @@ class WatchRoom:
                 await asyncio.sleep(POLL_SECONDS[min(failures, len(POLL_SECONDS) - 1)])
                 failures += 1
             except PerdureError as exc:
-                logger.warning("the watch of %r is interrupted: %s", self._stream.name, exc)
+                logger.warning(
+                    *("the watch of %r is interrupted: %s", self._stream.name, exc),
+                    extra=about(self._stream.name, error=exc),
+                )
                 await asyncio.sleep(POLL_SECONDS[min(failures, len(POLL_SECONDS) - 1)])
                 failures += 1
             except Exception as exc:
-                logger.exception("the watch of %r failed", self._stream.name)
+                logger.exception("the watch of %r failed", self._stream.name, extra=about(self._stream.name))
                 self._on_empty(self)  # whoever comes next gets a room that works
                 for watcher in tuple(self._watchers):
                     watcher.fail(exc)

@@ -86,12 +86,16 @@ class _Recorded(Span):
         return told(self._span.get_span_context())
 
     def set(self, name: str, value: str | int | float | bool) -> None:
-        self._span.set_attribute(name, value)
+        if self._span.is_recording():  # of what comes after the end, the SDK would only complain
+            self._span.set_attribute(name, value)
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
-        self._span.add_event(name, attributes)
+        if self._span.is_recording():
+            self._span.add_event(name, attributes)
 
     def failed(self, error: BaseException) -> None:
+        if not self._span.is_recording():
+            return
         from opentelemetry.trace import StatusCode
 
         kind = error_type(error)
@@ -99,7 +103,7 @@ class _Recorded(Span):
         self._span.set_status(StatusCode.ERROR, kind)
 
     def end(self) -> None:
-        if self._span.is_recording():  # the SDK warns of a second end
+        if self._span.is_recording():
             self._span.end()
 
     @contextmanager
