@@ -220,13 +220,15 @@ postgres:
 	    export RUNLEVEL=1; $(APT_INSTALL) postgresql; } >/dev/null; \
 	  else echo "The tests need PostgreSQL: sudo apt-get install postgresql"; exit 1; fi; }
 
-# What the cluster of `deploy/` needs beside PostgreSQL and what .venv has.
+# What the cluster of `deploy/` needs beside PostgreSQL and what .venv has, and the pooler that people put before it.
+CLUSTER_PACKAGES := etcd-server haproxy pgbouncer
+
 cluster-programs:
-	@export PATH="$$PATH:/usr/sbin"; { command -v etcd && command -v haproxy; } >/dev/null || { \
+	@export PATH="$$PATH:/usr/sbin"; { command -v etcd && command -v haproxy && command -v pgbouncer; } >/dev/null || { \
 	  if $(IS_DEBIAN_ROOT); then \
-	    echo "==> Installing etcd-server and haproxy"; \
-	    export RUNLEVEL=1; $(APT_INSTALL) etcd-server haproxy; } >/dev/null; \
-	  else echo "The cluster needs etcd and HAProxy: sudo apt-get install etcd-server haproxy"; exit 1; fi; }
+	    echo "==> Installing $(CLUSTER_PACKAGES)"; \
+	    export RUNLEVEL=1; $(APT_INSTALL) $(CLUSTER_PACKAGES); } >/dev/null; \
+	  else echo "The cluster needs more programs: sudo apt-get install $(CLUSTER_PACKAGES)"; exit 1; fi; }
 
 .PHONY: clean distclean
 

@@ -113,11 +113,7 @@ class PostgresEngine:
         primary can be reached.
         """
         await asyncio.to_thread(load_driver)
-        try:
-            async with asyncio.timeout(outage_seconds):
-                connection = await _first(url)
-        except TimeoutError:
-            raise Unavailable(f"no PostgreSQL primary can be reached at {shown(url)}") from None
+        connection = await _first(url, outage_seconds)
         try:
             check_version(connection)
             await check_pooling(url, connection)
@@ -318,12 +314,18 @@ class PostgresEngine:
             raise Unavailable("the store is closed")
 
 
-async def _first(url: str) -> Connection:
-    """A connection, as soon as there is a primary. Waits until it is cancelled."""
+async def _first(url: str, outage_seconds: float) -> Connection:
+    """A connection, as soon as there is a primary."""
     pauses = Pauses()
-    while True:
-        try:
-            return await connect(url)
-        except ConnectionLost as exc:
-            logger.info("%s is not there yet: %s", shown(url), exc)
-        await asyncio.sleep(pauses.next())
+    reason = "it does not answer"
+    try:
+        async with asyncio.timeout(outage_seconds):
+            while True:
+                try:
+                    return await connect(url)
+                except ConnectionLost as exc:
+                    reason = str(exc)
+                    logger.info("%s is not there yet: %s", shown(url), reason)
+                await asyncio.sleep(pauses.next())
+    except TimeoutError:
+        raise Unavailable(f"no PostgreSQL primary can be reached at {shown(url)}: {reason}") from None
