@@ -38,7 +38,20 @@ class ServedStore(Struct, frozen=True):
 @contextmanager
 def serve(data: Path, *options: str, port: int = 0) -> Iterator[ServedStore]:
     """`perdure serve` on `data` with a root token, until the block ends; then it must end well within its time."""
-    command = [sys.executable, "-m", "perdure", "serve", "--data", str(data), "--port", str(port), *options]
+    with _serve("--data", str(data), "--port", str(port), *options) as server:
+        yield server
+
+
+@contextmanager
+def serve_engine(url: str) -> Iterator[ServedStore]:
+    """As `serve`, on a PostgreSQL database."""
+    with _serve("--engine", url, "--port", "0") as server:
+        yield server
+
+
+@contextmanager
+def _serve(*options: str) -> Iterator[ServedStore]:
+    command = [sys.executable, "-m", "perdure", "serve", *options]
     environment = os.environ | {"PERDURE_ROOT_TOKEN": ROOT_TOKEN}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:

@@ -1,18 +1,44 @@
-"""Fixtures for tests of chats: the embedded store in memory, spied on."""
+"""Fixtures for tests of chats: a store, spied on. Each test runs on the embedded store in memory; a few modules, and in
+`make soak` all of them, on PostgreSQL as well.
+"""
 
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Final
 
 import pytest
 
 from perdure import S2, Basin
 from tests.resumable.chats import BASIN, ERROR_BODIES, STOP_BODIES, Chat, NewChat, chat_of
 from tests.resumable.spy_transport import SpyTransport
+from tests.store.stores import PostgresStore
+
+ON_POSTGRES_TOO: Final = ("test_lease", "test_replay", "test_stop", "test_watch")
+"""Modules that tell most about what the chats ask of a store, and take seconds."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "chat_store" in metafunc.fixturenames:
+        kinds: list[object] = ["memory"]
+        if not metafunc.definition.get_closest_marker("jumping"):  # its clock is not that of another process
+            is_told = metafunc.module.__name__.rpartition(".")[2] in ON_POSTGRES_TOO
+            kinds.append("postgres" if is_told else pytest.param("postgres", marks=pytest.mark.soak))
+        metafunc.parametrize("chat_store", kinds, indirect=True)
 
 
 @pytest.fixture
-def spy() -> SpyTransport:
-    transport = SpyTransport.at(":memory:")
+async def chat_store(request: pytest.FixtureRequest) -> str:
+    """Where the chats are kept: an empty store."""
+    if request.param == "memory":
+        return ":memory:"
+    store = PostgresStore(request.getfixturevalue("shared_database"))
+    await (await store.open()).aclose()  # the first to open it finds it empty
+    return store.url
+
+
+@pytest.fixture
+def spy(chat_store: str) -> SpyTransport:
+    transport = SpyTransport.at(chat_store)
     assert isinstance(transport, SpyTransport)
     return transport
 
