@@ -366,3 +366,13 @@ async def test_operating_chats_on_a_server(tmp_path: Path) -> None:
     async with ServeCommand(tmp_path / "data") as server:
         code = block("operating-chats", "access_token=os.environ").replace("http://127.0.0.1:3458", server.url)
         assert await run_python(code, tmp_path) == ["{'messages': [], 'nextSeqNum': 0, 'active': False}"]
+
+
+# --- observability ----------------------------------------------------------------------------------------------------
+
+
+async def test_observability(tmp_path: Path) -> None:
+    told = await run_python(block("observability", "create_resumable_chat"), tmp_path)
+    names = [line.partition(" {")[0] for line in told]
+    assert sorted(names) == ["POST /api/chat", "perdure.generation"]
+    assert "'perdure.outcome': 'end'" in told[names.index("perdure.generation")]

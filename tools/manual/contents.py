@@ -6,7 +6,7 @@ from typing import Final
 
 CONTENTS: Final = {
     "Start": ["ai-sdk", "anthropic", "tanstack-ai", "openai", "generic-streams", "events", "clients"],
-    "Guides": ["frameworks", "operating-chats", "beyond-one-machine", "cluster"],
+    "Guides": ["frameworks", "operating-chats", "observability", "beyond-one-machine", "cluster"],
     "Reference": [
         "reference/perdure",
         "reference/resumable",
