@@ -1,6 +1,6 @@
 import { useCallback } from "react";
 import type { StoreClient } from "./api/client";
-import { basinLines, ConfigView } from "./config-view";
+import { basinSections, ConfigView } from "./config-view";
 import { StreamsPage } from "./lists/streams-page";
 import { Plots } from "./plots/plots";
 import type { BasinTab } from "./route";
@@ -21,7 +21,7 @@ export function BasinView({ client, basin, tab }: { client: StoreClient; basin: 
       />
       {tab === "streams" && <StreamsPage client={client} basin={basin} />}
       {tab === "plots" && <Plots client={client} scope={{ kind: "basin", basin }} />}
-      {tab === "config" && <ConfigView load={load} linesOf={basinLines} />}
+      {tab === "config" && <ConfigView load={load} sectionsOf={basinSections} />}
     </>
   );
 }

@@ -9,13 +9,18 @@ interface Line {
   value: ReactNode;
 }
 
+interface Section {
+  title?: string;
+  lines: Line[];
+}
+
 interface ConfigViewProps<T> {
   load: (signal: AbortSignal) => Promise<T>;
-  linesOf: (config: T) => Line[];
+  sectionsOf: (config: T) => Section[];
 }
 
 /** Settings in words. */
-export function ConfigView<T>({ load, linesOf }: ConfigViewProps<T>) {
+export function ConfigView<T>({ load, sectionsOf }: ConfigViewProps<T>) {
   const [config, setConfig] = useState<T>();
   const [error, setError] = useState<unknown>();
   const [turn, setTurn] = useState(0);
@@ -28,18 +33,37 @@ export function ConfigView<T>({ load, linesOf }: ConfigViewProps<T>) {
   if (error !== undefined) return <Problem error={error} retry={() => setTurn(turn + 1)} />;
   if (config === undefined) return <p className="empty">Loading …</p>;
   return (
-    <dl className="config">
-      {linesOf(config).map(({ name, value }) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
+    <div className="config">
+      {sectionsOf(config).map(({ title, lines }, index) => (
+        <section key={index}>
+          {title && <h2>{title}</h2>}
+          <dl>
+            {lines.map(({ name, value }) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{value}</dd>
+              </div>
+            ))}
+          </dl>
+        </section>
       ))}
-    </dl>
+    </div>
   );
 }
 
-export function streamLines(config: StreamConfig): Line[] {
+export function streamSections(config: StreamConfig): Section[] {
+  return [{ lines: streamLines(config) }];
+}
+
+export function basinSections(config: BasinConfig): Section[] {
+  const own: Line[] = [
+    { name: "A stream is created", value: created(config) },
+    { name: "Encryption of new streams", value: config.stream_cipher ?? "none" },
+  ];
+  return [{ lines: own }, { title: "What new streams get", lines: streamLines(config.default_stream_config ?? {}) }];
+}
+
+function streamLines(config: StreamConfig): Line[] {
   const { retention_policy: retention, timestamping, delete_on_empty: deletion, storage_class } = config;
   const lines: Line[] = [
     { name: "Records are kept", value: retention ? retained(retention) : unset },
@@ -57,15 +81,7 @@ export function streamLines(config: StreamConfig): Line[] {
   return lines;
 }
 
-export function basinLines(config: BasinConfig): Line[] {
-  return [
-    { name: "Encryption of new streams", value: config.stream_cipher ?? "none" },
-    { name: "A stream is created", value: created(config) },
-    ...streamLines(config.default_stream_config ?? {}).map(({ name, value }) => ({ name: `${name} (new streams)`, value })),
-  ];
-}
-
-const unset = <span className="soft">as the store does by itself</span>;
+const unset = <span className="soft">not set: the store’s own default</span>;
 
 const MODES = {
   "client-prefer": "the writer’s, or the time of arrival",

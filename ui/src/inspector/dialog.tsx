@@ -24,6 +24,8 @@ export function Dialog({ title, action, danger, wide, disabled, onSubmit, onClos
     const element = dialog.current!;
     const before = document.activeElement;
     element.showModal();
+    // It would be the first that can have it, which may be a switch.
+    element.querySelector<HTMLElement>("textarea, input:not([type=radio], [type=checkbox])")?.focus();
     return () => {
       element.close();
       if (before instanceof HTMLElement) before.focus();

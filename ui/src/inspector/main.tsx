@@ -6,6 +6,7 @@ import "../style/base.css";
 import "./style/frame.css";
 import "./style/controls.css";
 import "./style/lists.css";
+import "./style/records.css";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>

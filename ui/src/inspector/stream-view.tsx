@@ -2,7 +2,7 @@ import { useCallback, useMemo, useState } from "react";
 import type { StoreClient } from "./api/client";
 import type { StreamRef } from "./api/types";
 import { ChatView } from "./chat/chat-view";
-import { ConfigView, streamLines } from "./config-view";
+import { ConfigView, streamSections } from "./config-view";
 import { Plots } from "./plots/plots";
 import { RecordsView } from "./records/records-view";
 import { goTo, type Route, type StreamTab } from "./route";
@@ -46,7 +46,7 @@ export function StreamView({ client, route }: { client: StoreClient; route: Stre
       {tab === "chat" && <ChatView key={encryptionKey} client={client} stream={ref} openRecord={openRecord} />}
       {tab === "timeline" && <Timeline key={encryptionKey} client={client} stream={ref} openRecord={openRecord} />}
       {tab === "plots" && <Plots client={client} scope={{ kind: "stream", basin, stream }} />}
-      {tab === "config" && <ConfigView load={load} linesOf={streamLines} />}
+      {tab === "config" && <ConfigView load={load} sectionsOf={streamSections} />}
     </>
   );
 }

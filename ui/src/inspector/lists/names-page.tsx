@@ -138,7 +138,7 @@ export function NamesPage<T extends Named>(props: NamesPageProps<T>) {
                   {item.deletedAt !== null && <span className="chip rust">being deleted</span>}
                 </span>
                 <time role="gridcell" className="when" dateTime={item.createdAt} title={formatTime(Date.parse(item.createdAt))}>
-                  {formatRelative(Date.parse(item.createdAt), now)}
+                  created {formatRelative(Date.parse(item.createdAt), now)}
                 </time>
                 <span role="gridcell" className="acts">
                   <button className="quiet" tabIndex={-1} aria-label={`Delete ${item.name}`} onClick={() => setDeleting(item)}>

@@ -15,8 +15,11 @@ import {
 } from "react";
 import { clampTop, type Extent, isScaled, scrolledHeight, scrollTopOf, topOf } from "./scaled-scroll";
 
+/** `nearest` scrolls as little as it takes; `center-if-away` leaves alone what is in sight. */
+export type Align = "nearest" | "center" | "center-if-away";
+
 export interface RowsHandle {
-  scrollToRow: (row: number, align: "nearest" | "center") => void;
+  scrollToRow: (row: number, align: Align) => void;
   focus: () => void;
 }
 
@@ -117,10 +120,12 @@ export function VirtualRows(props: VirtualRowsProps) {
   }, [origin, count, view, pinned, rowHeight, moveTo]);
 
   const scrollToRow = useCallback(
-    (row: number, align: "nearest" | "center") => {
+    (row: number, align: Align) => {
       const { view: height } = current.current;
       const start = row * rowHeight;
-      if (align === "center") return moveTo(start - (height - rowHeight) / 2);
+      const inSight = start >= top.current && start + rowHeight <= top.current + height;
+      if (inSight && align !== "center") return;
+      if (align !== "nearest") return moveTo(start - (height - rowHeight) / 2);
       if (start < top.current) moveTo(start);
       else if (start + rowHeight > top.current + height) moveTo(start + rowHeight - height);
     },
