@@ -62,9 +62,11 @@ async def application(
     for name, text in {"application.py": code, **(files or {})}.items():
         (directory / name).write_text(text)
     port = free_port()
-    command = (sys.executable, "-m", "granian", "--interface", interface, "--port", str(port), "application:app")
+    # Granian 2.8 has WSGI workers that never end, now and then, whatever the application.
+    limit = ("--workers-kill-timeout", "30") if interface == "wsgi" else ()
+    command = (sys.executable, "-m", "granian", "--interface", interface, "--port", str(port), *limit)
     async with (
-        started(*command, directory=directory, **variables) as server,
+        started(*command, "application:app", directory=directory, **variables) as server,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PROCESS_SECONDS) as http,
     ):
         await when_up(lambda: http.get("/"), server)
