@@ -17,9 +17,14 @@ from .._version import __version__
 from ..errors import PerdureError
 from .exits import STATUS_HELP, ExitStatus, status_of, tell_failure
 from .misuse import misuse_message
+from .remedies import remedy
 
+RECORDS: Final = Group("Records", sort_key=1)
 SERVERS: Final = Group("Servers", sort_key=5)
 STORES: Final = Group("Whole stores", sort_key=6)
+BASINS: Final = Group("Basins and streams", sort_key=2)
+ACCOUNT: Final = Group("Account", sort_key=3)
+HELP: Final = Group("Help", sort_key=9)
 
 
 class Command(NamedTuple):
@@ -90,7 +95,98 @@ COMMANDS: Final = (
         STORES,
         plain_status=True,
     ),
+    Command("ls", "streams:ls", "List basins, or the streams of one.", BASINS),
+    Command("list-basins", "basins:list_basins", "List basins.", BASINS),
+    Command("create-basin", "basins:create_basin", "Create a basin.", BASINS),
+    Command(
+        "ensure-basin",
+        "basins:ensure_basin",
+        "Make sure of a basin that is configured like this.\n\n"
+        "One that is there gets this configuration: what is not given gets its default.",
+        BASINS,
+    ),
+    Command("get-basin-config", "basins:get_basin_config", "Show how a basin is configured.", BASINS),
+    Command(
+        "reconfigure-basin",
+        "basins:reconfigure_basin",
+        "Change how a basin is configured.\n\nWhat is not given stays as it is.",
+        BASINS,
+    ),
+    Command(
+        "delete-basin",
+        "basins:delete_basin",
+        "Delete a basin with all of its streams.\n\nOn a terminal you are asked first.",
+        BASINS,
+    ),
+    Command("list-streams", "streams:list_streams", "List the streams of a basin.", BASINS),
+    Command("create-stream", "streams:create_stream", "Create a stream.", BASINS),
+    Command(
+        "ensure-stream",
+        "streams:ensure_stream",
+        "Make sure of a stream that is configured like this.\n\n"
+        "One that is there gets this configuration: what is not given gets its default.",
+        BASINS,
+    ),
+    Command("get-stream-config", "streams:get_stream_config", "Show how a stream is configured.", BASINS),
+    Command(
+        "reconfigure-stream",
+        "streams:reconfigure_stream",
+        "Change how a stream is configured.\n\nWhat is not given stays as it is.",
+        BASINS,
+    ),
+    Command(
+        "delete-stream",
+        "streams:delete_stream",
+        "Delete a stream with all of its records.\n\nOn a terminal you are asked first.",
+        BASINS,
+    ),
+    Command("check-tail", "positions:check_tail", "Show where the tail of a stream is.", RECORDS),
+    Command(
+        "trim",
+        "positions:trim",
+        "Let the records below a sequence number go.\n\nThey cannot be had back.",
+        RECORDS,
+    ),
+    Command(
+        "fence",
+        "positions:fence",
+        "Set the fencing token of a stream.\n\nAppends that say another one are refused from then on.",
+        RECORDS,
+    ),
+    Command(
+        "issue-access-token",
+        "tokens:issue_access_token",
+        "Issue an access token.\n\n"
+        "Its secret alone goes to the standard output, this once: perdure issue-access-token … > token. In a data "
+        "directory or a database, tokens are for the clients of a server on it that has a root token.",
+        ACCOUNT,
+    ),
+    Command("list-access-tokens", "tokens:list_access_tokens", "List access tokens, without their secrets.", ACCOUNT),
+    Command(
+        "revoke-access-token",
+        "tokens:revoke_access_token",
+        "Make an access token worthless.\n\nOn a terminal you are asked first.",
+        ACCOUNT,
+    ),
+    Command("get-account-metrics", "metrics:get_account_metrics", "Show how much the account is used.", ACCOUNT),
+    Command("get-basin-metrics", "metrics:get_basin_metrics", "Show how much a basin is used.", ACCOUNT),
+    Command("get-stream-metrics", "metrics:get_stream_metrics", "Show how much a stream is used.", ACCOUNT),
+    Command("list-locations", "locations:list_locations", "List the places where basins can be.", ACCOUNT),
+    Command("get-default-location", "locations:get_default_location", "Show where basins are made.", ACCOUNT),
+    Command("set-default-location", "locations:set_default_location", "Say where basins are made.", ACCOUNT),
+    Command(
+        "completion",
+        "completion:completion",
+        "Print a script that completes commands, options, basins and streams.\n\n"
+        'For bash: eval "$(perdure completion bash)" in ~/.bashrc. For zsh: perdure completion zsh > '
+        "~/.zfunc/_perdure, where ~/.zfunc is in fpath. For fish: perdure completion fish > "
+        "~/.config/fish/completions/perdure.fish.",
+        HELP,
+    ),
 )
+
+COMPLETE: Final = "__complete"
+"""What the scripts of `perdure completion` call for names of basins and streams."""
 
 _BY_NAME: Final = {command.name: command for command in COMMANDS}
 
@@ -105,7 +201,7 @@ def build_app() -> App:
         help_format="plaintext",
         version=f"perdure {__version__}",
         version_flags=("--version", "-V"),
-        group_commands=Group("Help", sort_key=9),
+        group_commands=HELP,
         default_parameter=Parameter(negative=(), show_default=_shown_default),
         result_action="return_value",
     )
@@ -122,7 +218,7 @@ def build_app() -> App:
 
 def _shown_default(value: object) -> str | None:
     """A default as one would write it after the option; None for what says nothing."""
-    if value is None or value is False or value in ("", ()):
+    if value is None or value is False or value in ("", ()) or repr(value) == "UNSET":
         return None
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -142,6 +238,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(app: App, arguments: list[str]) -> int:
+    if arguments[:1] == [COMPLETE]:
+        app(arguments)
+        return ExitStatus.FINE
     if not arguments:
         app.help_print([])
         return ExitStatus.USAGE
@@ -165,7 +264,8 @@ def _run(app: App, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (PerdureError, OSError) as exc:
-        tell_failure(known.name, str(exc))
+        told = remedy(exc)
+        tell_failure(known.name, str(exc), *([] if told is None else [told]))
         status = status_of(exc)
         return status if status is ExitStatus.USAGE or not known.plain_status else ExitStatus.FAILED
     return int(outcome or ExitStatus.FINE)

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from cyclopts import Token
 
 from ..errors import Invalid
+from ..model.limits import MAX_U64
 from ..model.names import check_location_name
 from ..store.opening import is_postgres, shown
 
@@ -46,6 +47,13 @@ def at_least_one(text: str) -> int:
     """A number of things of which there must be one."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise ValueError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def number_from_0(text: str) -> int:
+    """A sequence number or another count, 0 or more."""
+    if not (text.isascii() and text.isdecimal()) or int(text) > MAX_U64:
+        raise ValueError(f"expected a number from 0 on, got {text!r}")
     return int(text)
 
 

@@ -28,6 +28,9 @@ class Column(Struct, Generic[T], frozen=True):
     style: str = ""
     """For terminals, as rich understands it; empty for none."""
 
+    whole: bool = False
+    """Whether it stays in one line, however narrow the terminal is."""
+
 
 def printable(text: str, *, keep: str = "") -> str:
     """`text` with what a terminal would obey, or what would break a line, written as an escape such as `\\\\x1b`.
@@ -42,6 +45,11 @@ def printable(text: str, *, keep: str = "") -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def stdout() -> IO[str]:
+    """Where results go, now."""
+    return sys.stdout
 
 
 def is_terminal(file: IO[str]) -> bool:
@@ -83,12 +91,17 @@ def print_table(rows: Sequence[T], columns: Sequence[Column[T]], *, empty: str) 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
+    cells = [[printable(column.text(row)) for column in columns] for row in rows]
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    # A column in which nothing stands only takes room from the others.
+    shown = [index for index in range(len(columns)) if any(line[index] for line in cells)]
+    for column in (columns[index] for index in shown):
         # What is too long goes on in the next line: a name that is cut is of no use.
-        table.add_column(column.title, justify=column.justify, style=column.style, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(column.text(row))) for column in columns))
+        table.add_column(
+            column.title, justify=column.justify, style=column.style, overflow="fold", no_wrap=column.whole
+        )
+    for line in cells:
+        table.add_row(*(Text(line[index]) for index in shown))
     console().print(table)
 
 

@@ -156,6 +156,9 @@ def _client(place: Embedded | Service, use: Use) -> S2:
     if use is Use.MAKES:
         check_where(place.where)
     else:
-        check_exists(place.where)
+        try:
+            check_exists(place.where)
+        except UsageError as exc:
+            raise UsageError(f"{exc.message}, or make a store with `perdure create-basin`") from None
     opening = partial(open_engine, place.where, maintain=use is not Use.LOOKS)
     return S2(transport=LocalTransport(opening, shown(place.where)))
