@@ -25,7 +25,7 @@ WEB: Final = ROOT / "src" / "perdure" / "web"
 PAGES: Final = {path.stem: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
 
 _FENCE: Final = re.compile(
-    r"(?:^<!-- fragment: (?P<why>.+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?:^<!-- fragment: (?P<why>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
 
@@ -116,11 +116,28 @@ async def run_python(code: str, directory: Path, *arguments: str, **variables: s
     return await _output(sys.executable, "-c", code, *arguments, directory=directory, **variables)
 
 
-async def run_javascript(code: str, url: str) -> list[str]:
+async def run_javascript(code: str, url: str, **variables: str) -> list[str]:
     """The lines that a module prints under Node.js, with `/api` at `url`, `/perdure` as shipped."""
     code = code.replace('"/perdure/', f'"{WEB.as_uri()}/')
     code = re.sub(r'(["`])/api', rf"\1{url}/api", code)
-    return await _output(node(), "--input-type=module", "--eval", code, directory=NPM)
+    return await _output(node(), "--input-type=module", "--eval", code, directory=NPM, **variables)
+
+
+async def run_command(line: str, directory: Path, **variables: str) -> list[str]:
+    """The lines that a command of a page prints, run by a shell that finds the programs of this environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return await _output("sh", "-c", line, directory=directory, **{"PATH": path, **variables})
+
+
+async def bundle(files: Mapping[str, str], directory: Path) -> None:
+    """The files of a page in `directory`, `main.jsx` with all that it imports: what Vite serves to a browser."""
+    for name, text in files.items():
+        text = text.replace('"/perdure/', f'"{WEB}/')  # as the alias of `vite.config.mjs` has it
+        (directory / name).write_text(text.replace('"/main.jsx"', '"/main.js"'))
+    esbuild = NPM / "node_modules" / ".bin" / "esbuild"
+    options = ("--bundle", "--format=esm", "--jsx=automatic", "--target=es2022", "--log-level=error")
+    bundled = ("main.jsx", "--outfile=main.js")
+    await _output(str(esbuild), *bundled, *options, directory=directory, NODE_PATH=str(NPM / "node_modules"))
 
 
 def node() -> str:

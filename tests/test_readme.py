@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from perdure.cli.serve_options import PORT
 from tests.doc_pages import PAGES, application, block, run_python
 from tests.serve_command import ServeCommand
 
@@ -28,32 +27,6 @@ async def test_the_chat_answers_and_resumes(tmp_path: Path) -> None:
         deltas = re.findall(r'"delta":"([^"]*)"', answer.text)
         assert "".join(deltas) == "Words from your model"
         assert (await http.get("/api/chat/c1/stream")).status_code == 204
-
-
-async def test_the_server_starts_as_said_with_what_is_declared(tmp_path: Path) -> None:
-    (declared,) = re.findall(r"^```json\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    (options,) = re.findall(r"^\$ perdure serve --data \./data (.*)$", README, re.MULTILINE)
-    (exported,) = re.findall(r"^\$ export (S2_.*)$", README, re.MULTILINE)
-    address = f"http://127.0.0.1:{PORT}"
-    (tmp_path / "init.json").write_text(declared)
-    command = (*options.split(), "--init-file", str(tmp_path / "init.json"))
-    async with ServeCommand(tmp_path / "data", *command) as server, server.client() as http:
-        tail = await http.get("/v1/streams/greetings/records/tail", headers={"s2-basin": "my-first-basin"})
-        assert tail.json()["tail"]["seq_num"] == 0
-        assert exported.count(address) == 2
-        variables = dict(pair.split("=", 1) for pair in exported.replace(address, server.url).split())
-        assert await run_python(block("README", "s2_sdk"), tmp_path, **variables) == ["stored as record 0"]
-
-
-async def test_a_token_is_issued_as_said(tmp_path: Path) -> None:
-    async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN="root") as server, server.client() as http:
-        code = block("README", "PERDURE_ROOT_TOKEN").replace(f"http://127.0.0.1:{PORT}", server.url)
-        secret, listed = await run_python(code, tmp_path, PERDURE_ROOT_TOKEN="root")
-        assert listed.startswith("reader 20")
-        token = {"authorization": f"Bearer {secret}", "s2-basin": "my-first-basin"}
-        assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
-        assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
-        assert (await http.get("/v1/basins", headers=token)).status_code == 403
 
 
 async def test_the_sdk_speaks_to_the_server_that_the_environment_names(tmp_path: Path) -> None:

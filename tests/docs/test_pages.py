@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import configparser
 import importlib
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -16,12 +19,13 @@ from typing import Final
 
 import pytest
 
+from perdure.cli.serve_options import PORT
 from tests.doc_pages import DOCS, PAGES, ROOT, Block, blocks, node
 from tests.patience import PATIENCE_SECONDS, PROCESS_SECONDS
 
 TESTS: Final = [Path(__file__).parent / "test_running.py", ROOT / "tests" / "test_readme.py"]
 ALL: Final = [block for page in PAGES for block in blocks(page)]
-PYTHON: Final = [block for block in ALL if block.language == "python"]
+RUN: Final = [block for block in ALL if block.language in ("python", "js", "jsx", "html")]
 SCRIPTS: Final = [block for block in ALL if block.language in ("js", "html")]
 COMMANDS: Final = [
     shlex.split(line.removeprefix("$ "), comments=True)
@@ -30,7 +34,18 @@ COMMANDS: Final = [
     for line in block.code.splitlines()
     if line.startswith("$ ")
 ]
-NOT_ABOUT_CODE: Final = ("index", "performance", "contributing", "changelog", "cluster")
+PROGRAMS: Final = {"perdure", "granian", "pip", "make", "curl", "export", "cd", "python"}
+"""What commands begin with; tests below, and those that run pages, look at each kind."""
+LOOKED_AT: Final = {"json", "console", "ini", "dockerfile"}
+"""Languages of blocks that no test names, since there is a test here for all of a kind."""
+GUIDES: Final = ("concepts", "durability", "deploy", "secure", "backups", "from-redis", "from-s2-sdks")
+STARTED: Final = [
+    shlex.split(found.strip("[]").replace(",", " "))[1:]
+    for code in ALL
+    for found in re.findall(r"^(?:ExecStart=|ENTRYPOINT )(.*)$", code.code, re.M)
+]
+"""The arguments of what unit files and images start."""
+NOT_ABOUT_CODE: Final = (*GUIDES, "index", "performance", "contributing", "changelog", "cluster")
 _LINK: Final = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _OPTIONS: Final = re.compile(r"^<!-- options: (\S+) -->\n((?:^\|.*\n)+)", re.MULTILINE)
 OPTIONS: Final = [found for path in DOCS.glob("*.md") for found in _OPTIONS.findall(path.read_text())]
@@ -69,12 +84,51 @@ def test_the_first_page_names_all_others_and_the_readme_names_it() -> None:
     assert "docs/index.md" in _LINK.findall(PAGES["README"].read_text())
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=str)
-def test_a_python_block_is_run_by_a_test_or_says_why_not(code: Block) -> None:
-    compile(code.code, str(code), "exec")
+@pytest.mark.parametrize("code", RUN, ids=str)
+def test_a_program_is_run_by_a_test_or_says_why_not(code: Block) -> None:
+    if code.language == "python":
+        compile(code.code, str(code), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if code.fragment else 0)
     named = [found for path in TESTS for found in re.findall(r'block\("([\w-]+)", "([^"]+)"\)', path.read_text())]
     tests = [wanted for page, wanted in named if page == code.page and wanted in code.code]
     assert bool(tests) != (code.fragment is not None)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_of_a_kind_that_is_looked_at_or_says_why_not(page: str) -> None:
+    text = PAGES[page].read_text()
+    fences = re.findall(r"^ *```(?=\S)(.*)$", text, re.M)
+    found = blocks(page)
+    assert fences == [code.language for code in found], "a fence that no test sees: give it a language, at the margin"
+    known = {code.language for code in RUN} | LOOKED_AT
+    assert [str(code) for code in found if code.fragment is None and code.language not in known] == []
+
+
+@pytest.mark.parametrize("code", [code for code in ALL if code.language == "json"], ids=str)
+def test_json_is_json(code: Block) -> None:
+    json.loads(code.code)
+
+
+def test_commands_are_of_programs_that_are_looked_at() -> None:
+    assert {next(word for word in command if not re.match(r"[A-Z_]+=", word)) for command in COMMANDS} <= PROGRAMS
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {command[1] for command in COMMANDS if command[0] == "make"} <= targets
+
+
+def test_services_and_images_start_what_exists() -> None:
+    """The commands in unit files and images are among those whose options are compared below; the rest is parsed."""
+    (unit,) = [code.code for code in ALL if code.language == "ini"]
+    service = configparser.ConfigParser(interpolation=None, delimiters=["="])
+    service.optionxform = str  # type: ignore[assignment, method-assign]  # systemd minds case
+    service.read_string(unit)
+    assert set(service) == {"DEFAULT", "Unit", "Service", "Install"}
+    assert service["Service"]["ExecStart"].split()[0].endswith("/perdure")
+    (image,) = [code.code for code in ALL if code.language == "dockerfile"]
+    instructions = dict(line.split(" ", 1) for line in image.splitlines())
+    assert {"FROM", "RUN", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT"} == set(instructions)
+    probe = json.loads(instructions["HEALTHCHECK"].removeprefix("CMD "))
+    compile(probe[2], "HEALTHCHECK", "exec")
+    assert str(PORT) == instructions["EXPOSE"]
+    assert [service["Service"]["ExecStart"].split()[1:], json.loads(instructions["ENTRYPOINT"])[1:]] == STARTED
 
 
 @pytest.mark.parametrize("code", SCRIPTS, ids=str)
@@ -138,6 +192,7 @@ def test_what_is_installed_is_offered() -> None:
 @pytest.mark.parametrize("program", ["perdure", "granian"])
 def test_the_options_of_commands_exist(program: str) -> None:
     commands = [command[1:] for command in COMMANDS if command[0] == program]
+    commands += STARTED if program == "perdure" else []
     assert commands
     for subcommand in {command[0] if program == "perdure" else "" for command in commands}:
         arguments = (sys.executable, "-m", program, *([subcommand] if subcommand else []), "--help")

@@ -14,9 +14,26 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from playwright.async_api import Page
 
+from perdure import S2, SeqNum
+from perdure.cli.serve_options import PORT
 from tests.browser import open_chromium
-from tests.doc_pages import PAGES, WEB, application, block, free_port, run_javascript, run_python, started, when_up
+from tests.doc_pages import (
+    PAGES,
+    WEB,
+    application,
+    block,
+    blocks,
+    bundle,
+    free_port,
+    node,
+    run_command,
+    run_javascript,
+    run_python,
+    started,
+    when_up,
+)
 from tests.resumable.anthropic_scripts import text_turn
 from tests.resumable.messages_api import MessagesApi, messages_api
 from tests.resumable.responses_scripts import text_response
@@ -63,6 +80,158 @@ async def test_clients_an_open_tab_keeps_in_step(tmp_path: Path) -> None:
     async with application(block("ai-sdk", "create_resumable_chat"), tmp_path) as http:
         shown = await run_javascript(block("clients", "watchChat") + tabs, str(http.base_url).rstrip("/"))
     assert shown == [ANSWER]
+
+
+# --- the pages of the quickstarts ------------------------------------------------------------------------------------
+
+_SERVES_ITS_PAGE: Final = """
+from starlette.staticfiles import StaticFiles
+app.mount("/", StaticFiles(directory="page", html=True))
+"""
+
+QUICKSTARTS: Final = {
+    "ai-sdk": (
+        block("ai-sdk", "create_resumable_chat"),
+        {
+            "chat.js": block("ai-sdk", "useResumableChat(id, messages) {"),
+            "main.jsx": block("ai-sdk", "createRoot("),
+            "index.html": block("ai-sdk", "<!doctype html>"),
+        },
+    ),
+    "tanstack-ai": (
+        block("tanstack-ai", "make_session_response"),
+        {
+            "chat.js": block("tanstack-ai", "createS2Connection"),
+            "main.jsx": block("tanstack-ai", "createRoot("),
+            "index.html": block("tanstack-ai", "<!doctype html>"),
+        },
+    ),
+}
+
+
+async def converses(tab: Page, url: str, answer: str) -> None:
+    """A question, its answer, and both again after a reload."""
+    await tab.goto(url)
+    await tab.fill("input", "Hello")
+    await tab.press("input", "Enter")
+    for _ in range(2):
+        await tab.locator(".assistant", has_text=answer).wait_for()
+        assert await tab.locator("p").all_inner_texts() == ["Hello", answer]
+        await tab.reload()
+
+
+@pytest.mark.browser
+async def test_the_pages_of_the_quickstarts(tmp_path: Path) -> None:
+    async with open_chromium() as chromium, asyncio.timeout(110):
+        for name, (server, page) in QUICKSTARTS.items():
+            directory = tmp_path / name
+            (directory / "page").mkdir(parents=True)
+            await bundle(page, directory / "page")
+            async with application(server + _SERVES_ITS_PAGE, directory) as http:
+                await converses(await chromium.new_page(), str(http.base_url), ANSWER)
+        (tmp_path / "openai").mkdir()
+        async with openai_chat(tmp_path / "openai") as (api, http):
+            api.answer(*text_response("Good ", "day"))
+            await converses(await chromium.new_page(), str(http.base_url), "Good day")
+        (tmp_path / "text").mkdir()
+        files = {"page.html": block("generic-streams", "<!doctype html>")}
+        code = block("generic-streams", "create_resumable_stream_context")
+        async with application(code, tmp_path / "text", files=files) as http:
+            tab = await chromium.new_page()
+            await tab.goto(str(http.base_url))
+            for _ in range(2):
+                await tab.locator("pre", has_text=ANSWER).wait_for()
+                await tab.reload()
+
+
+@pytest.mark.parametrize("code", [block("ai-sdk", "export default {"), block("tanstack-ai", "export default {")])
+async def test_the_configuration_of_vite_leads_to_the_server(code: str, tmp_path: Path) -> None:
+    (tmp_path / "vite.config.mjs").write_text(code)
+    script = "const { default: it } = await import('./vite.config.mjs'); console.log(JSON.stringify(it))"
+    (told,) = await run_command(f'{node()} --input-type=module --eval "{script}"', tmp_path)
+    found = json.loads(told)
+    assert found["server"]["proxy"]["/api"] == "http://127.0.0.1:8000"
+    for directory in found.get("resolve", {}).get("alias", {}).values():
+        assert Path(directory) == WEB
+
+
+# --- concepts and durability ----------------------------------------------------------------------------------------
+
+
+async def test_concepts(tmp_path: Path) -> None:
+    assert await run_python(block("concepts", "FencingTokenMismatch"), tmp_path) == ["the writer is now writer-2"]
+
+
+async def test_durability(tmp_path: Path) -> None:
+    assert await run_python(block("durability", "error.in_doubt"), tmp_path) == ["stored as record 0"]
+
+
+# --- deploy, secure, backups ----------------------------------------------------------------------------------------
+
+
+async def test_deploy_what_is_declared_is_there(tmp_path: Path) -> None:
+    (declared,) = blocks("deploy", "json")
+    (tmp_path / "init.json").write_text(declared.code)
+    command = ("--init-file", str(tmp_path / "init.json"))
+    async with ServeCommand(tmp_path / "data", *command) as server, server.client() as http:
+        tail = await http.get("/v1/streams/greetings/records/tail", headers={"s2-basin": "my-first-basin"})
+        assert tail.json()["tail"]["seq_num"] == 0
+
+
+async def test_secure_a_token_is_issued_as_said(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data", PERDURE_ROOT_TOKEN="root") as server, server.client() as http:
+        code = block("secure", "access_tokens.issue(").replace(f"http://127.0.0.1:{PORT}", server.url)
+        secret, listed = await run_python(code, tmp_path, PERDURE_ROOT_TOKEN="root")
+        assert listed.startswith("reader 20")
+        token = {"authorization": f"Bearer {secret}", "s2-basin": "my-first-basin"}
+        assert (await http.get("/v1/streams/any/records/tail", headers=token)).status_code == 404
+        assert (await http.delete("/v1/streams/any", headers=token)).status_code == 403
+        assert (await http.get("/v1/basins", headers=token)).status_code == 403
+
+
+async def test_secure_sealed_records(tmp_path: Path) -> None:
+    said_so = await run_python(block("secure", "Cipher.AEGIS_256"), tmp_path)
+    assert said_so == ["Nobody reads this", "not with another key"]
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert b"Nobody reads this" not in kept
+
+
+async def test_backups(tmp_path: Path) -> None:
+    """The first two commands of the page, over a store with one record."""
+    await run_python(
+        block("from-s2-sdks", "S2.from_env() as s2").replace("S2.from_env()", 'S2.open("./data")'), tmp_path
+    )
+    (tmp_path / "backups").mkdir()
+    for line in blocks("backups", "console")[0].code.splitlines():
+        await run_command(line.removeprefix("$ "), tmp_path)
+    async with S2.open(tmp_path / "restored") as s2:
+        batch = await s2.basin("my-first-basin").stream("greetings").read(SeqNum(0))
+    assert [record.text for record in batch.records] == ["Hello"]
+
+
+# --- from-redis and from-s2-sdks ------------------------------------------------------------------------------------
+
+
+async def test_from_redis(tmp_path: Path) -> None:
+    async with application(block("from-redis", "create_resumable_stream_context"), tmp_path) as http:
+        assert (await http.post("/texts/t1")).text == ANSWER
+
+
+async def test_from_s2_sdks(tmp_path: Path) -> None:
+    async with ServeCommand(tmp_path / "data") as server:
+        (exported,) = re.findall(r"^\$ export (S2_.*)$", PAGES["from-s2-sdks"].read_text(), re.MULTILINE)
+        assert exported.count(f"http://127.0.0.1:{PORT}") == 2
+        told = exported.replace(f"http://127.0.0.1:{PORT}", server.url).split()
+        variables = dict(pair.split("=", 1) for pair in told)
+        theirs = await run_python(block("from-s2-sdks", "from s2_sdk import"), tmp_path, **variables)
+        assert theirs == ["stored as record 0", "[b'Hello']"]
+        script = await run_javascript(block("from-s2-sdks", "S2Environment.parse()"), "", **variables)
+        assert script == ["stored as record 1"]
+        ours = await run_python(block("from-s2-sdks", "S2.from_env() as s2"), tmp_path, **variables)
+        assert ours == ["stored as record 2", "[b'Hello']"]
+        (tmp_path / "here").mkdir()
+        copied = await run_python(block("from-s2-sdks", "S2.from_env() as there"), tmp_path / "here", **variables)
+        assert copied == ["copied 3"]
 
 
 # --- beyond-one-machine ---------------------------------------------------------------------------------------------
@@ -228,18 +397,23 @@ async def test_anthropic_page(tmp_path: Path) -> None:
 # --- openai and events ----------------------------------------------------------------------------------------------
 
 
-async def test_openai(tmp_path: Path) -> None:
+@asynccontextmanager
+async def openai_chat(directory: Path) -> AsyncIterator[tuple[MessagesApi, httpx.AsyncClient]]:
+    """The server of the page, which asks a Responses API of this machine."""
     async with messages_api("/v1/responses") as api:
-        code, url = block("openai", "AsyncOpenAI"), f"{api.url}/v1"
-        async with application(code, tmp_path, OPENAI_BASE_URL=url, OPENAI_API_KEY="test") as http:
-            for _ in range(2):
-                api.answer(*text_response("Good ", "day"))
-                assert (await http.post("/api/chat/c1", json={"text": "Hello"})).status_code == 202
-                await http.get("/api/chat/c1/stream")  # ends with the turn
-            assert (await http.delete("/api/chat/c1")).status_code == 204
-            page = block("openai", "response.output_text.delta").replace("live=1&", "")  # a loop that ends
-            shown = await run_javascript(page, str(http.base_url).rstrip("/"))
-    assert shown == ["user: Hello", "text: Good ", "text: day"] * 2
+        files = {"page.html": block("openai", "<!doctype html>")}
+        variables = {"OPENAI_BASE_URL": f"{api.url}/v1", "OPENAI_API_KEY": "test"}
+        async with application(block("openai", "AsyncOpenAI"), directory, files=files, **variables) as http:
+            yield api, http
+
+
+async def test_openai(tmp_path: Path) -> None:
+    async with openai_chat(tmp_path) as (api, http):
+        for _ in range(2):
+            api.answer(*text_response("Good ", "day"))
+            assert (await http.post("/api/chat/c1", json={"text": "Hello"})).status_code == 202
+            await http.get("/api/chat/c1/stream")  # ends with the turn
+        assert (await http.delete("/api/chat/c1")).status_code == 204
     hello = {"role": "user", "content": "Hello"}
     assert [request["input"] for request in api.requests] == [
         [hello],
@@ -270,7 +444,8 @@ async def test_events(tmp_path: Path) -> None:
 
 
 async def test_generic_streams(tmp_path: Path) -> None:
-    async with application(block("generic-streams", "create_resumable_stream_context"), tmp_path) as http:
+    files = {"page.html": block("generic-streams", "<!doctype html>")}
+    async with application(block("generic-streams", "create_resumable_stream_context"), tmp_path, files=files) as http:
         assert (await http.get("/texts/t1")).status_code == 404
         assert (await http.post("/texts/t1")).text == ANSWER
         assert (await http.get("/texts/t1/all")).text == ANSWER  # ends once all of it is stored

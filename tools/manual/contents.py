@@ -6,7 +6,19 @@ from typing import Final
 
 CONTENTS: Final = {
     "Start": ["ai-sdk", "anthropic", "tanstack-ai", "openai", "generic-streams", "events", "clients"],
-    "Guides": ["frameworks", "operating-chats", "observability", "beyond-one-machine", "cluster"],
+    "Concepts": ["concepts", "durability"],
+    "Guides": [
+        "frameworks",
+        "operating-chats",
+        "observability",
+        "deploy",
+        "secure",
+        "backups",
+        "beyond-one-machine",
+        "cluster",
+        "from-redis",
+        "from-s2-sdks",
+    ],
     "Reference": [
         "reference/perdure",
         "reference/resumable",
@@ -15,6 +27,7 @@ CONTENTS: Final = {
         "reference/sync",
         "reference/errors",
         "reference/server",
+        "reference/telemetry",
     ],
     "More": ["performance", "contributing", "changelog"],
 }

@@ -25,6 +25,7 @@ MODULES: Final = (
     "perdure.resumable.wsgi",
     "perdure.resumable.client",
     "perdure.web",
+    "perdure.telemetry",
     "perdure.server.app",
     "perdure.server.context",
     "perdure.server.limits",
