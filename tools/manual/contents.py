@@ -28,6 +28,8 @@ CONTENTS: Final = {
         "reference/errors",
         "reference/server",
         "reference/telemetry",
+        "reference/http",
+        "reference/command-line",
     ],
     "More": ["performance", "contributing", "changelog"],
 }

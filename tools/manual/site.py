@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,12 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import ExtensionMetadata
 
-from . import api, contents, docstrings, public, whole_pages
+from . import api, commands, contents, docstrings, http_api, public, whole_pages
+
+_WRITTEN: Final[Mapping[str, Callable[[], str]]] = {
+    "<!-- generated: http -->": http_api.as_markdown,
+    "<!-- generated: command line -->": commands.as_markdown,
+}
 
 _NAMES: Final = re.compile(r"perdure(?:\.\w+)+")
 _OPENLY_INTERNAL: Final = {"perdure.resumable.settings.Surroundings"}
@@ -21,6 +27,9 @@ _OPENLY_INTERNAL: Final = {"perdure.resumable.settings.Surroundings"}
 
 def _read(app: Sphinx, page: str, source: list[str]) -> None:
     """What is in a page for the site only."""
+    for mark, written in _WRITTEN.items():
+        if mark in source[0]:
+            source[0] = source[0].replace(mark, written())
     source[0] = api.expand(whole_pages.expand(source[0], app.env.doc2path(page)))
     if page == app.config.root_doc:
         source[0] += "\n" + contents.toctrees()
