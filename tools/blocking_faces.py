@@ -33,6 +33,8 @@ ACCOUNT: Final = "S2"
 LEFT_OUT: Final = {
     # Its callback would run in the client's thread, with a future of the client's loop.
     ("AppendTicket", "add_done_callback"),
+    # For the bodies of chats, which nothing blocking reads.
+    ("ReadSession", "next_parts"),
 }
 
 # How words about the asynchronous objects read where calls block; applied in order, to each docstring.

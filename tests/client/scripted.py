@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.batches import AppendAck, AppendInput, Part, ReadBatch
 from perdure.model.positions import StreamPosition
 from perdure.model.records import AppendRecord, SequencedRecord
 
@@ -95,6 +95,10 @@ class ScriptedReads:
         if isinstance(item, Exception):
             raise item
         return item
+
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        batch = await self.next()
+        return None if batch is None else (batch,)
 
     async def aclose(self) -> None:
         self.closed += 1

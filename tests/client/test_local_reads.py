@@ -1,6 +1,7 @@
 """What is particular to reading from a store in this process."""
 
 from perdure import S2, AppendRecord, SeqNum
+from perdure.model.batches import Part, PlainRecords
 
 
 async def test_a_block_is_decoded_once_for_all_who_follow() -> None:
@@ -25,3 +26,23 @@ async def test_a_block_is_decoded_once_for_all_who_follow() -> None:
     assert batches[0] is not None
     assert batches[1] is not None
     assert batches[0].records is batches[1].records
+
+
+async def test_what_is_read_in_parts_is_all_of_it_and_counts_as_read() -> None:
+    async with S2.open(":memory:") as s2:
+        stream = (await s2.basins.ensure("local-parts", create_stream_on_append=True)).stream("s")
+        await stream.append([AppendRecord.fence("x")])
+        for headers in ({}, {"n": "1"}, {}):
+            await stream.append([AppendRecord(f"{number}", headers=headers) for number in range(200)])
+        async with stream.read_session(SeqNum(0)) as session:
+            parts: list[Part] = []
+            while not session.is_caught_up:
+                parts += await session.next_parts() or ()
+            assert session.next_read_position == await stream.check_tail()
+            await stream.append([AppendRecord("last")])
+            parts += await session.next_parts() or ()
+    everything: list[bytes] = []
+    for part in parts:
+        everything += part.bodies if isinstance(part, PlainRecords) else [record.body for record in part.records]
+    assert everything == [b"x", *[b"%d" % number for number in range(200)] * 3, b"last"]
+    assert sum(isinstance(part, PlainRecords) for part in parts) >= 2

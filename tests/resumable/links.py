@@ -10,7 +10,7 @@ from typing import cast
 
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
-from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.batches import AppendAck, AppendInput, Part, ReadBatch
 from perdure.model.configs import StreamConfig
 from perdure.model.encryption import EncryptionKey
 from perdure.model.positions import StreamPosition
@@ -263,6 +263,10 @@ class LinkedReadChannel:
         await self._transport.link.passed()
         done, self._next = self._next, None
         return done.result()
+
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        batch = await self.next()
+        return None if batch is None else (batch,)
 
     async def aclose(self) -> None:
         self._transport.open_channels -= 1

@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 from perdure.client.transports.local import LocalAppendChannel, LocalReadChannel, LocalTransport
 from perdure.errors import TransportError
-from perdure.model.batches import AppendAck, AppendInput, ReadBatch
+from perdure.model.batches import AppendAck, AppendInput, Part, ReadBatch
 from perdure.model.configs import StreamConfig
 from perdure.model.encryption import EncryptionKey
 from perdure.model.reads import ReadRequest
@@ -147,6 +147,11 @@ class SpyReadChannel:
         batch = await self._channel.next()
         await self.may_hear.wait()
         return batch
+
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        parts = await self._channel.next_parts()
+        await self.may_hear.wait()
+        return parts
 
     async def aclose(self) -> None:
         self._spy.open_reads -= 1

@@ -1,9 +1,10 @@
 """Readers in the process that generates: they hear from the writer, and from the store only what they missed."""
 
 import asyncio
+from collections.abc import Sequence
 
 from perdure import Basin, Stream
-from perdure.model.batches import ReadBatch
+from perdure.model.batches import Part, ReadBatch
 from perdure.model.records import SequencedRecord
 from perdure.resumable.aisdk import AiSdkChat
 from perdure.resumable.tap import MAX_WAITING_BYTES, Tap
@@ -15,21 +16,21 @@ def batch_at(seq_num: int, body: bytes = b"x") -> ReadBatch:
     return ReadBatch((SequencedRecord(seq_num, 0, body),))
 
 
-def seq_nums(batch: ReadBatch | None) -> list[int]:
-    assert batch is not None
-    return [record.seq_num for record in batch.records]
+def seq_nums(parts: Sequence[Part] | None) -> list[int]:
+    assert parts is not None
+    return [record.seq_num for part in parts if isinstance(part, ReadBatch) for record in part.records]
 
 
 async def test_what_waits_is_given_at_once_and_before_the_end() -> None:
     tap = Tap()
     tap.put(batch_at(0), 9)
     tap.put(batch_at(1), 9)
-    assert seq_nums(await tap.next_batch()) == [0, 1]
+    assert seq_nums(await tap.next_parts()) == [0, 1]
     tap.put(batch_at(2), 9)
     tap.close()
     tap.put(batch_at(3), 9)
-    assert seq_nums(await tap.next_batch()) == [2]
-    assert await tap.next_batch() is None
+    assert seq_nums(await tap.next_parts()) == [2]
+    assert await tap.next_parts() is None
 
 
 async def test_a_tap_whose_reader_is_too_slow_gives_what_it_has_and_ends() -> None:
@@ -39,22 +40,22 @@ async def test_a_tap_whose_reader_is_too_slow_gives_what_it_has_and_ends() -> No
     tap.put(batch_at(1), 1)
     assert not tap.holds_all
     tap.put(batch_at(2), 1)
-    assert seq_nums(await tap.next_batch()) == [0, 1]
-    assert await tap.next_batch() is None
+    assert seq_nums(await tap.next_parts()) == [0, 1]
+    assert await tap.next_parts() is None
 
 
 async def test_a_wait_ends_at_its_deadline_and_an_earlier_alarm_is_no_end() -> None:
     tap, loop = Tap(), asyncio.get_running_loop()
-    assert seq_nums(await tap.next_batch(loop.time())) == []
+    assert seq_nums(await tap.next_parts(loop.time())) == []
     deadline = loop.time() + 0.05
-    assert seq_nums(await tap.next_batch(deadline)) == []
+    assert seq_nums(await tap.next_parts(deadline)) == []
     assert loop.time() >= deadline - 0.01
     loop.call_soon(tap.put, batch_at(0), 9)
-    assert seq_nums(await tap.next_batch(loop.time() + 0.05)) == [
+    assert seq_nums(await tap.next_parts(loop.time() + 0.05)) == [
         0
     ]  # its alarm is still set, and too early for the next
     later = loop.time() + 0.2
-    assert seq_nums(await tap.next_batch(later)) == []
+    assert seq_nums(await tap.next_parts(later)) == []
     assert loop.time() >= later - 0.01
     await tap.aclose()
 
@@ -62,7 +63,7 @@ async def test_a_wait_ends_at_its_deadline_and_an_earlier_alarm_is_no_end() -> N
 async def test_who_waits_hears_of_the_end() -> None:
     gone: list[Tap] = []
     tap = Tap(gone.append)
-    waiting = asyncio.create_task(tap.next_batch(asyncio.get_running_loop().time() + 60))
+    waiting = asyncio.create_task(tap.next_parts(asyncio.get_running_loop().time() + 60))
     await asyncio.sleep(0)
     await tap.aclose()
     assert await waiting is None

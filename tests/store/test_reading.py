@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import ReadUnwritten
-from perdure.model.batches import AppendInput, ReadBatch
+from perdure.model.batches import AppendInput, Part, PlainRecords, ReadBatch
 from perdure.model.configs import ResolvedStreamConfig
 from perdure.model.positions import ReadStart, SeqNum, StreamPosition, TailOffset, Timestamp
 from perdure.model.reads import ReadLimits, ReadRequest
@@ -13,6 +13,7 @@ from perdure.model.records import AppendRecord
 from perdure.store.reading import Budget, Delivery, deliver, start_of
 from perdure.store.sequencing import Block, StreamState, sequence
 from perdure.wire.protobuf import decode_read_batch
+from tests.model.strategies import headers
 
 EMPTY = StreamPosition(0, 0)
 FIVE = StreamPosition(5, 1000)
@@ -149,6 +150,53 @@ def test_a_read_hands_out_exactly_what_its_limits_allow(
     for delivery in deliveries:
         assert decode_read_batch(delivery.encoded()) == delivery.decoded()
         assert delivery.cursor == delivery.decoded().records[-1].seq_num + 1
+        assert_parts_are(delivery)
+
+
+def assert_parts_are(delivery: Delivery) -> None:
+    """The parts say the same as the records, without a value for each."""
+    whole = delivery.decoded()
+    said = [said_of(part) for part in delivery.parts()]
+    assert [entry for part in said for entry in part] == said_of(whole)
+    assert [part.tail for part in delivery.parts()] == [None] * (len(said) - 1) + [whole.tail]
+
+
+def said_of(part: Part) -> list[tuple[int, bytes, object]]:
+    if isinstance(part, PlainRecords):
+        return [(number, body, ()) for number, body in enumerate(part.bodies, part.start_seq)]
+    return [(record.seq_num, record.body, record.headers) for record in part.records]
+
+
+body_lengths = st.integers(0, 3) | st.integers(120, 132) | st.integers(16_370, 16_390)
+appended = st.builds(
+    AppendRecord,
+    body_lengths.map(bytes),
+    headers=st.just(()) | st.just(()) | st.just(()) | headers,
+    timestamp=st.sampled_from([0, 1, 127, 128, 2**35 - 1, 2**35, 2**42]),
+) | st.sampled_from([AppendRecord.fence(""), AppendRecord.fence("x"), AppendRecord.trim(0)])
+
+
+@given(
+    st.lists(st.lists(appended, min_size=1, max_size=4), min_size=1, max_size=8),
+    st.sampled_from([0, 1, 120, 126, 2**14 - 3, 2**21 - 2]),
+    st.sets(st.integers(0, 7)),
+)
+def test_the_parts_of_a_delivery_say_what_its_records_say(
+    batches: list[list[AppendRecord]], start_seq: int, hidden: set[int]
+) -> None:
+    state, blocks = StreamState(start_seq), []
+    for batch in batches:
+        state, made, _ = sequence(state, ResolvedStreamConfig(), None, AppendInput.of(batch), now_ms=2**42)
+        blocks.append(made)
+    shown = [block for index, block in enumerate(blocks) if index not in hidden]  # those expired
+    assert_parts_are(deliver(shown, 0, 0, Budget(ReadLimits()), FIVE))
+
+
+def test_records_of_one_kind_are_parts_of_many() -> None:
+    blocks = blocks_of([[(9, 1)] * 1000] * 5)
+    parts = deliver(blocks, 0, 0, Budget(ReadLimits()), None).parts()
+    assert sum(len(part.bodies) for part in parts if isinstance(part, PlainRecords)) == 4000  # not those below 128
+    assert len(parts) <= 8
 
 
 def test_whole_blocks_go_out_as_they_were_stored() -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
+from typing import TypeVar
 
 from ..errors import SessionClosed
-from ..model.batches import ReadBatch
+from ..model.batches import Part, ReadBatch
 from ..model.positions import StreamPosition
 from ..model.records import SequencedRecord
 from .transport import ReadChannel
 from .waiting import Bell
+
+GotT = TypeVar("GotT")
 
 
 class ReadSession:
@@ -125,6 +128,20 @@ class ReadSession:
             if not batch.records and batch.tail is not None:
                 return batch
 
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        """`next_batch`, where many records without headers come as bodies alone. Commands are never ignored here."""
+        while True:
+            if self._next < len(self._held):
+                batch = await self.next_batch()
+                return None if batch is None else (batch,)
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            if self._ended:
+                return None
+            if not self._pulling:
+                return await self._step(_next_parts, self._pass_on)
+            await self._changed.wait()
+
     async def _advance(self) -> bool:
         """Make progress towards more records; False at the clean end."""
         return await self._pull_in_turn() is not None
@@ -142,16 +159,21 @@ class ReadSession:
 
     async def _pull(self) -> ReadBatch | None:
         """Get the next batch from the channel and hold its records; the batch without what is ignored."""
+        return await self._step(_next_batch, self._hold)
+
+    async def _step(
+        self, get: Callable[[ReadChannel], Awaitable[GotT | None]], take: Callable[[GotT], GotT]
+    ) -> GotT | None:
+        """What comes next from the channel, as `take` makes it; None at the end."""
         self._pulling = True
         try:
-            channel = await self._connected()
-            batch = await channel.next()
+            got = await get(await self._connected())
             if self._ended:
                 return None  # closed by another task meanwhile
-            if batch is None:
+            if got is None:
                 await self._finish()
                 return None
-            return self._hold(batch)
+            return take(got)
         except Exception as exc:
             if self._ended:
                 return None
@@ -179,6 +201,17 @@ class ReadSession:
         if not records:
             self._handed_out()
         return batch
+
+    def _pass_on(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """Count what is handed out at once."""
+        for part in parts:
+            if isinstance(part, ReadBatch):
+                self._hold(part)
+            else:
+                self._tail = part.tail or self._tail
+                self._held_end, self._held_tail, self._caught_up = part.end, part.tail, False
+            self._handed_out()
+        return parts
 
     def _handed_out(self) -> None:
         """Nothing of the batch is left: that may be the last record below the tail."""
@@ -220,6 +253,14 @@ class ReadSession:
         self._held, self._next = (), 0
         await self._finish()
         self._changed.ring()
+
+
+def _next_batch(channel: ReadChannel) -> Awaitable[ReadBatch | None]:
+    return channel.next()
+
+
+def _next_parts(channel: ReadChannel) -> Awaitable[tuple[Part, ...] | None]:
+    return channel.next_parts()
 
 
 _NOTHING = ReadBatch(())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..model.access_tokens import AccessTokenInfo
-from ..model.batches import AppendAck, AppendInput, ReadBatch
+from ..model.batches import AppendAck, AppendInput, Part, ReadBatch
 from ..model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ..model.encryption import EncryptionKey
 from ..model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
@@ -51,6 +51,10 @@ class ReadChannel(Protocol):
 
         Cancelling the call loses nothing: the next call goes on where it left off.
         """
+        ...
+
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        """`next`, where records without headers may come as bodies alone, and more of them than in a batch."""
         ...
 
     async def aclose(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -91,3 +92,24 @@ class ReadBatch(Struct, frozen=True):
 
     records: tuple[SequencedRecord, ...]
     tail: StreamPosition | None = None
+
+
+class PlainRecords(Struct, frozen=True):
+    """Records that follow each other and have no headers, as nothing but their bodies.
+
+    What is read in bulk is mostly of this kind, and a value for each record would cost more than to read it.
+    """
+
+    start_seq: int
+    bodies: Sequence[bytes]
+    last_timestamp: int
+    tail: StreamPosition | None = None
+
+    @property
+    def end(self) -> StreamPosition:
+        """One past the last record, and its timestamp."""
+        return StreamPosition(self.start_seq + len(self.bodies), self.last_timestamp)
+
+
+Part: TypeAlias = ReadBatch | PlainRecords
+"""What a read in bulk gives: records as values where they have headers, or come alone, and bodies elsewhere."""

@@ -23,7 +23,7 @@ A chat id is not a credential: look whether this user may see this chat before y
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..client import S2
@@ -33,11 +33,11 @@ from .adapter import Adapter, ClosingFold, OnError, Transform, View, safe_error_
 from .aisdk_history import SessionFold
 from .aisdk_records import OpenParts, error_chunk, rewrite_error_chunk
 from .aisdk_seed import ReplayView
-from .aisdk_user import StartIdentity, is_user_record, user_record_bodies
+from .aisdk_user import StartIdentity, is_user_record, may_hold_user_record, user_record_bodies
 from .chat import ResumableChat, WaitUntil
 from .chat_store import ChatStore
 from .chunks import DEFAULT_SDK_VERSION, KeyStyle, SourceChunk
-from .frames import id_first, without_id
+from .frames import IdFirst, id_first, ids_first, with_ids, without_id
 from .generation import Plan
 from .json_body import JsonObject, encode_body, parse_object
 from .kept_histories import KeptHistories
@@ -102,23 +102,43 @@ class _Adapter:
 
     def view(self, *, seed: bool = False, include_user: bool = False) -> View:
         if seed:
-            return _seeded(ReplayView(seed=True, include_user=include_user))
-        return id_first if include_user else _without_user
+            return _Seeded(ReplayView(seed=True, include_user=include_user))
+        return IdFirst() if include_user else _WithoutUser()
 
 
-def _without_user(seq_num: int, body: bytes) -> bytes:
-    return b"" if is_user_record(body) else id_first(seq_num, body)
+class _WithoutUser:
+    """Leaves the user's records out."""
+
+    def __call__(self, seq_num: int, body: bytes) -> bytes:
+        return b"" if is_user_record(body) else id_first(seq_num, body)
+
+    def stretch(self, start_seq: int, bodies: Sequence[bytes]) -> bytes:
+        frames = ids_first(start_seq, bodies)
+        if not may_hold_user_record(frames):
+            return frames
+        shown = [index for index, body in enumerate(bodies) if not is_user_record(body)]
+        return with_ids([start_seq + index + 1 for index in shown], [bodies[index] for index in shown])
 
 
-def _seeded(view: ReplayView) -> View:
-    def show(seq_num: int, body: bytes) -> bytes:
-        if view.is_settled:
+class _Seeded:
+    """Begins with what a reader needs who has nothing of the message; then all is sent as it is."""
+
+    def __init__(self, view: ReplayView) -> None:
+        self._view = view
+
+    def __call__(self, seq_num: int, body: bytes) -> bytes:
+        if self._view.is_settled:
             return id_first(seq_num, body)
-        shown = view.show(body)
+        shown = self._view.show(body)
         own = id_first(seq_num, body) if shown.send else b""
         return own + b"".join(map(without_id, shown.seed)) if shown.seed else own
 
-    return show
+    def stretch(self, start_seq: int, bodies: Sequence[bytes]) -> bytes:
+        frames: list[bytes] = []
+        while len(frames) < len(bodies) and not self._view.is_settled:
+            frames.append(self(start_seq + len(frames), bodies[len(frames)]))
+        shown = len(frames)
+        return b"".join(frames) + ids_first(start_seq + shown, bodies[shown:])
 
 
 class AiSdkChat(ResumableChat):

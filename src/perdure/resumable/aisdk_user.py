@@ -54,6 +54,11 @@ def user_record_bodies(
     return [whole] if len(whole) <= MAX_USER_RECORD_BYTES else _split(encode_record(data).decode())
 
 
+def may_hold_user_record(bodies: bytes) -> bool:
+    """Whether there may be a user record among stored bodies; False for nearly all that have none."""
+    return _USER_RECORD_MARK in bodies
+
+
 def is_user_record(body: bytes) -> bool:
     """Whether a stored body is a user record, or a piece of one. Cheap for all that are not."""
     if _USER_RECORD_MARK not in body:

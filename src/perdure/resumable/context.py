@@ -41,7 +41,7 @@ from .generation import Generation, GenerationInterrupted, Interruption, Plan
 from .lease import LeaseWarden
 from .observed import Observed
 from .owned_tasks import DRAIN_SECONDS, OwnedTasks
-from .plain_text import PlainText, as_it_is, log_outcome, no_record
+from .plain_text import AsItIs, PlainText, log_outcome, no_record
 from .settings import ChatSettings, Mode, Surroundings
 from .sources import Source
 from .tail_search import read_end, search_back
@@ -318,7 +318,7 @@ class ResumableStreamContext:
         body = FollowingBody(
             stream,
             BodyPlan(0, EndAt.TERMINAL_FENCE),
-            as_it_is,
+            AsItIs(),
             self._warden,
             keep_alive_ms=None,
             jitter=self._surroundings.jitter,

@@ -75,7 +75,7 @@ class EventsAdapter:
 
 def view_of(event_key: EventKey | None) -> View:
     """How events with these names are shown."""
-    return frames.id_first if event_key is None else partial(_named_frame, event_key)
+    return frames.IdFirst() if event_key is None else partial(_named_frame, event_key)
 
 
 def _named_frame(event_key: EventKey, seq_num: int, body: bytes) -> bytes:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from ..errors import PerdureError, ReadUnwritten, StreamDeletionPending, StreamNotFound, Unavailable
-from ..model.batches import ReadBatch
+from ..model.batches import Part, PlainRecords
 from ..model.positions import SeqNum
 from ..model.records import CommandKind, SequencedRecord
 from ..telemetry.log_fields import about
 from ..wire.sse import KEEP_ALIVE
 from . import tokens
-from .adapter import View
+from .adapter import StretchView, View
 from .lease import LeaseWarden, silence_ms
 from .tap import Tap
 
@@ -32,6 +32,9 @@ _GONE: Final = (StreamNotFound, StreamDeletionPending, Unavailable)
 
 POLL_SECONDS: Final = (0.25, 0.5, 1.0, 2.0)
 """How long to wait for a stream that does not exist, the first time, the second, and so on."""
+
+ENOUGH_BYTES: Final = 64 * 1024
+"""What goes out as one piece, if not more was read together. Larger pieces take longer: they are new memory each."""
 
 
 class RecordsLost(PerdureError):
@@ -98,6 +101,7 @@ class FollowingBody:
         self._stream = stream
         self._plan = plan
         self._view = view
+        self._stretches = view if isinstance(view, StretchView) else None
         self._warden = warden
         self._keep_alive = None if keep_alive_ms is None else keep_alive_ms / 1000
         self._jitter = jitter
@@ -108,6 +112,8 @@ class FollowingBody:
         self._lease_ms = plan.lease_ms if plan.knows_state else warden.unknown_lease_ms
         self._cursor = plan.start_seq
         self._seen_any = plan.gapless_from_start
+        self._unshown: Sequence[Part] = ()
+        """What was read, and comes next."""
         self._first: bytes | None = None
         self._ended = False
         self._ping_at: float | None = None
@@ -162,25 +168,56 @@ class FollowingBody:
             self._reached(self._cursor)  # the client has taken what was given before
         try:
             while not self._ended:
-                batch = await self._next_batch(pings)
-                if batch is None:
+                parts: Sequence[Part] | None
+                parts, self._unshown = self._unshown, ()
+                if not parts:
+                    parts = await self._next_parts(pings)
+                if parts is None:
                     if not pings or self._ended:
                         continue
                     return KEEP_ALIVE
-                if batch.records:
-                    chunk = self._shown(batch.records)
-                    if chunk:
-                        return chunk
-                    if self._reached is not None:
-                        self._reached(self._cursor)
+                chunk = self._show(parts)
+                if chunk:
+                    return chunk
+                if self._reached is not None:
+                    self._reached(self._cursor)
         except BaseException:
             await self.aclose()
             raise
         await self.aclose()
         return None
 
+    def _show(self, parts: Sequence[Part]) -> bytes:
+        """The frames of what was read, up to the record that ends the body; what is too much for now waits."""
+        frames: list[bytes] = []
+        size = 0
+        for index, part in enumerate(parts, 1):
+            shown = self._bodies(part) if isinstance(part, PlainRecords) else self._shown(part.records)
+            frames.append(shown)
+            size += len(shown)
+            if self._ended or size >= ENOUGH_BYTES:
+                self._unshown = parts[index:]
+                break
+        self._quiet_from_now()  # by the lease that a fence among them tells of
+        return b"".join(frames) if len(frames) != 1 else frames[0]
+
+    def _bodies(self, records: PlainRecords) -> bytes:
+        """The frames of records none of which ends the body."""
+        start_seq, bodies, end_seq = records.start_seq, records.bodies, self._plan.end_seq
+        if end_seq is not None and start_seq + len(bodies) >= end_seq:
+            bodies = bodies[: max(0, end_seq - start_seq)]
+            self._ended = True
+        if not bodies:
+            return b""
+        if start_seq != self._cursor and self._seen_any:
+            self._check_gap(SequencedRecord(start_seq, records.last_timestamp, bodies[0]), self._cursor)
+        self._cursor, self._seen_any = start_seq + len(bodies), True
+        if self._stretches is not None and all(bodies):
+            return self._stretches.stretch(start_seq, bodies)
+        view = self._view
+        return b"".join([view(seq_num, body) for seq_num, body in enumerate(bodies, start_seq) if body])
+
     def _shown(self, records: tuple[SequencedRecord, ...]) -> bytes:
-        # A replay runs through here once for each record of an answer, so what is looked at each time is local.
         frames: list[bytes] = []
         view, end_seq, cursor = self._view, self._plan.end_seq, self._cursor
         for record in records:
@@ -199,7 +236,6 @@ class FollowingBody:
                 break
             self._seen_any = True
         self._cursor = cursor
-        self._quiet_from_now()
         return b"".join(frames) if len(frames) != 1 else frames[0]
 
     def _check_gap(self, record: SequencedRecord, cursor: int) -> None:
@@ -223,8 +259,8 @@ class FollowingBody:
 
     # --- waiting ---
 
-    async def _next_batch(self, pings: bool) -> ReadBatch | None:
-        """The next batch; None when it is time for a ping, or at the end."""
+    async def _next_parts(self, pings: bool) -> Sequence[Part] | None:
+        """What is read next; None when it is time for a ping, or at the end."""
         session: ReadSession | Tap | None = self._session or await self._open()
         if session is None:
             return None
@@ -232,7 +268,7 @@ class FollowingBody:
             try:
                 if not isinstance(session, Tap):
                     session = await self._tapped(session)
-                batch, in_time = await _next_of(session, self._next_deadline(pings))
+                parts, in_time = await _next_of(session, self._next_deadline(pings))
             except _GONE as exc:
                 if not self.is_endless:
                     raise  # what was to come is lost, and the client is to know
@@ -240,7 +276,7 @@ class FollowingBody:
                 self._ended = True
                 return None
             if in_time:
-                if batch is None:
+                if parts is None:
                     if isinstance(session, Tap) and not self._ended:
                         # Dry: the store has what comes next.
                         session = await self._open()
@@ -248,8 +284,8 @@ class FollowingBody:
                             continue
                     self._ended = True
                     return None
-                if batch.records:
-                    return batch
+                if any(map(_has_records, parts)):
+                    return parts
                 continue
             now = asyncio.get_running_loop().time()
             if self._look_at is not None and now >= self._look_at:
@@ -329,19 +365,24 @@ class PrecededBody:
         await self._body.aclose()
 
 
-async def _next_of(session: ReadSession | Tap, deadline: float | None) -> tuple[ReadBatch | None, bool]:
+async def _next_of(session: ReadSession | Tap, deadline: float | None) -> tuple[Sequence[Part] | None, bool]:
     """What the session gives next, and whether it came before `deadline`."""
     if isinstance(session, Tap):
-        batch = await session.next_batch(deadline)
-        return batch, batch is None or bool(batch.records)
+        parts = await session.next_parts(deadline)
+        return parts, parts is None or bool(parts)
     timeout = asyncio.timeout_at(deadline)
     try:
         async with timeout:
-            return await session.next_batch(), True
+            return await session.next_parts(), True
     except TimeoutError:
         if not timeout.expired():
             raise
         return None, False
+
+
+def _has_records(part: Part) -> bool:
+    """Whether it is more than a heartbeat."""
+    return isinstance(part, PlainRecords) or bool(part.records)
 
 
 def _is_terminal_fence(record: SequencedRecord) -> bool:

@@ -6,6 +6,7 @@ A record's body is copied verbatim: one record, one frame, one `data` line. The 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +18,31 @@ from .json_body import parse_object
 def id_first(seq_num: int, body: bytes) -> bytes:
     """The frame of the AI SDK and of TanStack AI, whose reader attaches an id to the data that follows it."""
     return b"id: %d\ndata: %b\n\n" % (seq_num + 1, body)
+
+
+def ids_first(start_seq: int, bodies: Sequence[bytes]) -> bytes:
+    """The frames of `id_first` for records that follow each other."""
+    return with_ids(range(start_seq + 1, start_seq + len(bodies) + 1), bodies)
+
+
+def with_ids(ids: Sequence[int], bodies: Sequence[bytes]) -> bytes:
+    """A frame for each body, its id first, all put together in one step of the interpreter."""
+    values: list[int | bytes] = [b""] * (2 * len(bodies))
+    values[::2] = ids
+    values[1::2] = bodies
+    return b"id: %d\ndata: %b\n\n" * len(bodies) % tuple(values)
+
+
+class IdFirst:
+    """The view of `id_first`."""
+
+    def __call__(self, seq_num: int, body: bytes) -> bytes:
+        """The frame of one record."""
+        return id_first(seq_num, body)
+
+    def stretch(self, start_seq: int, bodies: Sequence[bytes]) -> bytes:
+        """The frames of many."""
+        return ids_first(start_seq, bodies)
 
 
 def without_id(body: bytes) -> bytes:

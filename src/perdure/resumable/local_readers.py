@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from ..model.batches import AppendAck, ReadBatch
+from ..model.batches import AppendAck, Part, PlainRecords, ReadBatch
 from ..model.records import AppendRecord, SequencedRecord
 from ..telemetry.log_fields import about
 from .tap import Tap
@@ -105,18 +105,22 @@ class LocalReaders:
         """Hand a batch that was acknowledged to the taps."""
         if not self._taps:
             return
-        timestamp = ack.end.timestamp
-        batch = ReadBatch(
-            tuple(
-                [
-                    SequencedRecord(seq_num, timestamp, record.body, record.headers)
-                    for seq_num, record in enumerate(records, ack.start.seq_num)
-                ]
-            )
-        )
+        start_seq, timestamp = ack.start.seq_num, ack.end.timestamp
         metered_bytes = sum([record.metered_bytes for record in records])
+        part: Part
+        if any(record.headers for record in records):
+            part = ReadBatch(
+                tuple(
+                    [
+                        SequencedRecord(seq_num, timestamp, record.body, record.headers)
+                        for seq_num, record in enumerate(records, start_seq)
+                    ]
+                )
+            )
+        else:
+            part = PlainRecords(start_seq, [record.body for record in records], timestamp)
         for tap in self._taps:
-            tap.put(batch, metered_bytes)
+            tap.put(part, metered_bytes)
 
     def close_taps(self) -> None:
         """Nothing more comes from here; who reads from a tap goes on in the store."""

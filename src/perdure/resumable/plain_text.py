@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from ..client import Stream
@@ -30,12 +31,19 @@ class PlainText:
 
     def view(self, *, seed: bool = False, include_user: bool = False) -> View:
         """The bodies, as they are."""
-        return as_it_is
+        return AsItIs()
 
 
-def as_it_is(seq_num: int, body: bytes) -> bytes:
-    """The body of a record."""
-    return body
+class AsItIs:
+    """The view of text: the bodies of the records and nothing else."""
+
+    def __call__(self, seq_num: int, body: bytes) -> bytes:
+        """The body of one record."""
+        return body
+
+    def stretch(self, start_seq: int, bodies: Sequence[bytes]) -> bytes:
+        """The bodies of many."""
+        return b"".join(bodies)
 
 
 async def no_record(stream: Stream, tail: int) -> None:

@@ -51,7 +51,7 @@ class _Adapter:
         return ClosingRun(self._now_ms)
 
     def view(self, *, seed: bool = False, include_user: bool = False) -> View:
-        return frames.id_first  # a message goes on under its id, and the user's own events are part of the log
+        return frames.IdFirst()  # a message goes on under its id, and the user's own events are part of the log
 
 
 class SessionChat(ResumableChat):

@@ -133,10 +133,19 @@ class RunView:
 
     def __call__(self, seq_num: int, body: bytes) -> bytes:
         """The frame of a record."""
+        self._look_at(body)
+        return frames.id_first(seq_num, body)
+
+    def stretch(self, start_seq: int, bodies: Sequence[bytes]) -> bytes:
+        """The frames of many records."""
+        for body in bodies:
+            self._look_at(body)
+        return frames.ids_first(start_seq, bodies)
+
+    def _look_at(self, body: bytes) -> None:
         if not self.ended and (b'"RUN_FINISHED"' in body or b'"RUN_ERROR"' in body):
             event = parse_object(body)
             self.ended = event is not None and event.get("type") in ("RUN_FINISHED", "RUN_ERROR")
-        return frames.id_first(seq_num, body)
 
 
 class EndedBody:

@@ -11,15 +11,15 @@ thousand tabs, which all hear of each token.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..model.batches import ReadBatch
+from ..model.batches import Part
 
 MAX_WAITING_BYTES: Final = 256 * 1024
 """What may wait for a reader in memory; beyond that it reads from the store."""
 
-_NOTHING_YET: Final = ReadBatch(())
+_NOTHING_YET: Final[Sequence[Part]] = ()
 
 
 class Tap:
@@ -30,7 +30,7 @@ class Tap:
     def __init__(self, on_close: Callable[[Tap], object] = lambda tap: None) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_close = on_close
-        self._waiting: list[ReadBatch] = []
+        self._waiting: list[Part] = []
         self._size_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._dry = False
@@ -41,11 +41,11 @@ class Tap:
         """
         self._alarm_at = 0.0
 
-    def put(self, batch: ReadBatch, metered_bytes: int) -> None:
+    def put(self, part: Part, metered_bytes: int) -> None:
         """Take records that are durable."""
         if self._dry:
             return
-        self._waiting.append(batch)
+        self._waiting.append(part)
         self._size_bytes += metered_bytes
         if self._size_bytes > MAX_WAITING_BYTES:
             self._dry = True
@@ -61,10 +61,10 @@ class Tap:
         """Whether the reader gets everything from here, and needs nothing from the store."""
         return not self._dry
 
-    async def next_batch(self, deadline: float | None = None) -> ReadBatch | None:
+    async def next_parts(self, deadline: float | None = None) -> Sequence[Part] | None:
         """What has become durable since the last call; None when the reader must go on in the store.
 
-        One without records when the loop's clock has come to `deadline` before there was any.
+        Nothing when the loop's clock has come to `deadline` before there was any.
         """
         while not self._waiting:
             if self._dry:
@@ -80,9 +80,7 @@ class Tap:
             finally:
                 self._waiter = None
         waiting, self._waiting, self._size_bytes = self._waiting, [], 0
-        if len(waiting) == 1:
-            return waiting[0]
-        return ReadBatch(tuple([record for batch in waiting for record in batch.records]))
+        return waiting
 
     async def aclose(self) -> None:
         """The reader is gone. Idempotent."""

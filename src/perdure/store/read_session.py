@@ -129,8 +129,11 @@ class ReadSession:
             raise StopAsyncIteration
         return delivery
 
-    async def next(self) -> Delivery | None:
+    async def next(self, max_records: int = MAX_READ_RECORDS) -> Delivery | None:
         """The next step of the read, or None when it is over. Heartbeats are steps without records.
+
+        `max_records` bounds what is read from the store in one step, at least one batch; what follows live comes batch
+        by batch.
 
         Raises `Unavailable` when the stream was deleted underneath, after its terminal trim, and
         `DecryptionFailed` when records come that another key sealed.
@@ -142,7 +145,7 @@ class ReadSession:
             if self._budget.spent:
                 break
             try:
-                delivery = await (self._follow() if self._following else self._catch_up())
+                delivery = await (self._follow() if self._following else self._catch_up(max_records))
             except DecryptionFailed:
                 self.close()  # the limits counted what was not handed out
                 raise
@@ -161,7 +164,7 @@ class ReadSession:
         self.close()
         return None
 
-    async def _catch_up(self) -> Delivery | None:
+    async def _catch_up(self, max_records: int) -> Delivery | None:
         reached, self._reached = self._reached, None
         if reached is not None and (self._mailbox is None or self._mailbox.is_quiet):
             self._tail = reached
@@ -172,7 +175,7 @@ class ReadSession:
             found = await self._engine.read_blocks(
                 self._stream,
                 self._cursor,
-                max_records=self._budget.records_left(MAX_READ_RECORDS),
+                max_records=self._budget.records_left(max_records),
                 max_bytes=self._budget.bytes_left(MAX_READ_BYTES),
             )
         except (NotFound, StreamDeletionPending):

@@ -6,16 +6,16 @@ Pure decisions after the store API, sections 6.2 and 6.3; `read_session.py` does
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..errors import ReadUnwritten
-from ..model.batches import ReadBatch
+from ..model.batches import Part, PlainRecords, ReadBatch
 from ..model.positions import SeqNum, StreamPosition, TailOffset, Timestamp
 from ..model.reads import ReadLimits, ReadRequest
 from ..model.records import SequencedRecord
-from ..wire.protobuf import decode_records, encode_records, encode_tail
+from ..wire.protobuf import decode_plain_bodies, decode_records, encode_records, encode_tail
 from .sealing import Seal
 from .sequencing import Block
 
@@ -30,6 +30,9 @@ class Measured(Protocol):
     def metered_bytes(self) -> int: ...
 
 
+PART_RECORDS: Final = 1_000
+"""How many records are taken from their blocks in one step: more at once is new memory, which is slower."""
+
 MeasuredT = TypeVar("MeasuredT", bound=Measured)
 
 
@@ -38,13 +41,15 @@ class Delivery(Struct, frozen=True, gc=False):
 
     Either whole blocks, still encoded and untouched, or records that were cut out of a block; a
     delivery with neither is a heartbeat. `tail` is given when the step came from following live.
-    `cursor` is the sequence number at which the next step goes on.
+    `cursor` is the sequence number at which the next step goes on. `opened` are the whole blocks once more, with what
+    else is known of them.
     """
 
     cursor: int
     blocks: tuple[bytes, ...] = ()
     cut: tuple[SequencedRecord, ...] = ()
     tail: StreamPosition | None = None
+    opened: tuple[Block, ...] = ()
 
     @property
     def is_heartbeat(self) -> bool:
@@ -59,6 +64,21 @@ class Delivery(Struct, frozen=True, gc=False):
         else:
             records = self.cut
         return ReadBatch(records, self.tail)
+
+    def parts(self) -> tuple[Part, ...]:
+        """The delivery as values where they are needed, and bodies where not. A heartbeat is one part."""
+        blocks = self.opened
+        if not blocks:
+            return (self.decoded(),)
+        parts: list[Part] = []
+        start = 0
+        for index, block in enumerate(blocks, 1):
+            if index in (1, len(blocks) - 1, len(blocks)) or block.end_seq - blocks[start].start_seq >= PART_RECORDS:
+                parts += _parts_of(blocks[start:index])  # what begins or ends a generation is in a block at an end
+                start = index
+        if self.tail is not None:
+            parts[-1] = structs.replace(parts[-1], tail=self.tail)
+        return tuple(parts)
 
     def encoded(self) -> bytes:
         """The delivery as one protobuf `ReadBatch`; whole blocks are passed on as they were stored."""
@@ -171,12 +191,12 @@ def deliver(
     `DecryptionFailed` if the key is not the one that a block was sealed with.
     """
     first = max(cursor, trim_point)
-    whole: list[bytes] = []
+    whole: list[Block] = []
     for block in blocks:
         if block.end_seq <= first:
             continue
         if block.start_seq >= first and budget.take_whole(block):
-            whole.append(block.body if seal is None else seal.open(block).body)
+            whole.append(block if seal is None else seal.open(block))
             cursor = block.end_seq
             if budget.spent:
                 break
@@ -187,7 +207,20 @@ def deliver(
         if cut:
             cursor = cut[-1].seq_num + 1
         return Delivery(cursor, cut=cut, tail=tail)
-    return Delivery(cursor, blocks=tuple(whole), tail=tail)
+    return Delivery(cursor, blocks=tuple([block.body for block in whole]), tail=tail, opened=tuple(whole))
+
+
+def _parts_of(blocks: Sequence[Block]) -> list[Part]:
+    """Blocks that follow each other, as bodies but for those blocks that hold headers."""
+    start_seq, last = blocks[0].start_seq, blocks[-1]
+    encoded = b"".join([block.body for block in blocks])
+    bodies = decode_plain_bodies(encoded, start_seq, last.end_seq, last.last_timestamp)
+    if bodies is not None:
+        return [PlainRecords(start_seq, bodies, last.last_timestamp)]
+    if len(blocks) == 1:
+        return [ReadBatch(tuple(decode_records(encoded)))]
+    middle = len(blocks) // 2
+    return [*_parts_of(blocks[:middle]), *_parts_of(blocks[middle:])]
 
 
 def _cut(block: Block, first: int, budget: Budget, seal: Seal | None) -> tuple[SequencedRecord, ...]:

@@ -4,6 +4,7 @@ in bulk has modules of its own, `block.py` and `append_input.py`."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
@@ -14,7 +15,7 @@ from ..model.positions import StreamPosition
 from ..model.records import AppendRecord, SequencedRecord
 from . import s2_pb2
 from .append_input import append_input_parts, lone_body
-from .block import seq_field, timestamp_field, varint, varint_bytes
+from .block import BODY_TAG, TIMESTAMP_TAG, seq_field, timestamp_field, varint, varint_bytes
 from .lone_record import lone_record
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 
 _NO_HEADERS: Final[Headers] = ()
 
+_DAMAGED: Final = "a stored block cannot be decoded; the database is damaged"
+
 _START_TAG: Final = b"\x0a"
 _END_TAG: Final = b"\x12"
 _TAIL_TAG: Final = b"\x1a"
 """The fields of an `AppendAck`."""
+
+_MAX_ONE_BYTE: Final = 0x7F
+"""The greatest number whose variable-length form takes one byte."""
 
 _MIN_LONG_BODY_BYTES: Final = (1 << 14) - 4
 """From here on, a record's length takes three bytes."""
@@ -52,8 +58,47 @@ def decode_records(block: bytes) -> list[SequencedRecord]:
     try:
         batch = s2_pb2.ReadBatch.FromString(block)
     except DecodeError as exc:
-        raise StorageFailed("a stored block cannot be decoded; the database is damaged") from exc
+        raise StorageFailed(_DAMAGED) from exc
     return _records_of(batch, len(block))
+
+
+def decode_plain_bodies(block: bytes, start_seq: int, end_seq: int, last_timestamp: int) -> list[bytes] | None:
+    """The bodies of the records in a block, or in several that follow each other: of all from `start_seq` to `end_seq`.
+
+    None if one has headers or an empty body, or where this takes more than to cut off what stands before the bodies.
+    Without headers that is a sequence number, a timestamp, and the tag and length of the body. The numbers are as long
+    in each record as in the first and the last, as neither ever runs back. Raises `StorageFailed` on damage.
+    """
+    seq_bytes = varint_bytes(start_seq)
+    if not start_seq or varint_bytes(end_seq - 1) != seq_bytes:
+        return None
+    try:
+        records = s2_pb2.EncodedRecords.FromString(block).records[:]
+    except DecodeError as exc:
+        raise StorageFailed(_DAMAGED) from exc
+    if len(records) != end_seq - start_seq:
+        return None
+    tag_at = 2 + seq_bytes + varint_bytes(last_timestamp)
+    if not _is_timestamp_field(records[0][1 + seq_bytes : tag_at]):
+        return None  # the first is not as long as the last, or none is given
+    try:
+        if bytes(map(itemgetter(tag_at), records)).count(BODY_TAG) != len(records):
+            return None
+    except IndexError:  # too short for a body
+        return None
+    longest = max(map(len, records))
+    if longest <= tag_at + 2 + _MAX_ONE_BYTE:
+        return list(map(itemgetter(slice(tag_at + 2, None)), records))
+    if longest >= tag_at + 3 + _MIN_LONG_BODY_BYTES:
+        return None
+    two_bytes_from = tag_at + 3 + _MAX_ONE_BYTE
+    short, long = slice(tag_at + 2, None), slice(tag_at + 3, None)
+    return [record[short] if len(record) < two_bytes_from else record[long] for record in records]
+
+
+def _is_timestamp_field(field: bytes) -> bool:
+    """Whether these bytes are the field of a timestamp, no more and no less."""
+    return field[:1] == TIMESTAMP_TAG and field[-1] < 0x80 and all(byte >= 0x80 for byte in field[1:-1])
 
 
 def _records_of(batch: s2_pb2.ReadBatch, encoded_bytes: int) -> list[SequencedRecord]:

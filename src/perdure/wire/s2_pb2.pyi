@@ -71,3 +71,9 @@ class ReadBatch(_message.Message):
     records: _containers.RepeatedCompositeFieldContainer[SequencedRecord]
     tail: StreamPosition
     def __init__(self, records: _Optional[_Iterable[_Union[SequencedRecord, _Mapping[str, object]]]] = ..., tail: _Optional[_Union[StreamPosition, _Mapping[str, object]]] = ...) -> None: ...
+
+class EncodedRecords(_message.Message):
+    __slots__ = ("records",)
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, records: _Optional[_Iterable[bytes]] = ...) -> None: ...

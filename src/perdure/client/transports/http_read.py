@@ -16,7 +16,7 @@ from ...errors import (
     SessionClosed,
     TransportError,
 )
-from ...model.batches import ReadBatch
+from ...model.batches import Part, ReadBatch
 from ...model.positions import SeqNum
 from ...model.reads import ReadRequest
 from ...telemetry.spans import error_type
@@ -119,6 +119,10 @@ class HttpReadChannel(Generic[T]):
         self._drop()
         self._span.end()
         return None
+
+    async def next_parts(self) -> tuple[Part, ...] | None:
+        batch = await self.next()
+        return None if batch is None else (batch,)
 
     async def aclose(self) -> None:
         self._is_closed = self._has_ended = True

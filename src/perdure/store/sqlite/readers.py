@@ -59,14 +59,18 @@ def _state_of(row: _StateRow) -> tuple[StreamState, bool]:
 
 
 def _block_of(row: _BlockRow, segments: SegmentDirectory) -> Block:
-    """The block of `row`, with a large body read straight from its segment: SQLite would copy that twice."""
     start, end, last, metered, stored, expires, body, segment, offset, length = row
-    if segment is not None:
-        assert offset is not None
-        assert length is not None
-        body = segments.read(Place(segment, offset, length))
-    assert body is not None, "a block has its body in its row or in a segment"
+    if body is None:
+        body = _body_in_segment(segments, segment, offset, length)
     return Block(start, end, from_i64(last), metered, stored, expires, body)
+
+
+def _body_in_segment(segments: SegmentDirectory, segment: str | None, offset: int | None, length: int | None) -> bytes:
+    """A large body, read straight from its segment: SQLite would copy it twice."""
+    assert segment is not None, "a block has its body in its row or in a segment"
+    assert offset is not None
+    assert length is not None
+    return segments.read(Place(segment, offset, length))
 
 
 def read_state(connection: apsw.Connection, stream_id: StreamId) -> tuple[StreamState, bool]:
@@ -100,15 +104,16 @@ def read_blocks(
     for row in connection.execute(_BLOCKS, (stream_id, saturated(start_seq), now_ms)):
         if found is None:
             found = _state_of(cast(_StateRow, row[:5]))
-        if row[5] is None:
+        start, end, last, metered, stored, expires, body, segment, offset, length = cast(_BlockRow, row[5:])
+        if start is None:
             break  # the state alone: there is no such block
-        columns = cast(_BlockRow, row[5:])
-        start, end, _, metered, *_ = columns
         records += end - start
         size += metered
         more = records >= max_records or size >= max_bytes
         if not blocks or (records <= max_records and size <= max_bytes):
-            blocks.append(_block_of(columns, segments))
+            if body is None:
+                body = _body_in_segment(segments, segment, offset, length)
+            blocks.append(Block(start, end, from_i64(last), metered, stored, expires, body))
         if more:
             break
     if found is None:
