@@ -1,7 +1,7 @@
-"""Debian's `redis-server` as a process of its own, on loopback, configured as it comes.
+"""Debian's `redis-server` as a process of its own, on loopback, configured as it comes, or so that it syncs each write.
 
-That is: a snapshot every minute to every hour, by how much has changed, and no append-only file, so nothing waits for
-the disk. `resumable-stream` keeps no chunk there in any case.
+As it comes there is a snapshot every minute to every hour, by how much has changed, and no append-only file, so nothing
+waits for the disk. `resumable-stream` keeps no chunk there in any case.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .scenario import check
 from .served import STOP_SECONDS, cpu_seconds_of
 
 HOST = "127.0.0.1"
+SYNCED = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+"""Every command is on the disk before it is answered; then snapshots add nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ def version() -> str:
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[RedisServer]:
-    """Run one that keeps its snapshots in `directory`, until the block ends."""
+def redis_server(directory: Path, *, synced: bool = False) -> Iterator[RedisServer]:
+    """Run one that keeps its files in `directory`, until the block ends."""
     directory.mkdir(parents=True)
     port = free_port()
     command = [_program(), "--bind", HOST, "--port", str(port), "--dir", str(directory)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, *(SYNCED if synced else ())], stdout=subprocess.DEVNULL)
     try:
         _wait_until_it_answers(process, port)
         yield RedisServer(port, process.pid)

@@ -3,7 +3,8 @@
 Each package takes its turns in a process of its own, A B B A, with the same sources; a row is the median of the ratios
 of the pairs, so that what else goes on in the machine meets both. Redis runs as it comes, where nothing waits for the
 disk, and holds no chunk: an answer is gone with the process that generates it. Perdure shows a chunk, in the chat
-object, only once it is synced to the disk.
+object, only once it is synced to the disk. What is built on Redis with that same promise takes its turns as well: a
+Redis stream for each answer, on a server that syncs each write.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from importlib.metadata import version as version_of
 
 from . import redis_server
 from .children import Child
-from .resumable_work import PACKAGES, THEIRS, Job, Turn, Work, p50_ms, take_turns
+from .resumable_work import CHAT, CONTEXT, LOG, PACKAGES, THEIRS, Job, Turn, Work, p50_ms, take_turns
 from .scenario import Row, Run, alone, at_least
 
 TOKENS = 10_000
 GENERATIONS = 200
+
+
+OPPONENTS = {THEIRS: (CHAT, CONTEXT), LOG: (CHAT,)}
+"""Who is compared with whom: the context shows who asked each chunk at once, so it promises less than the log does."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Value:
     tells_stored: bool = False
     """Whether the notes say what one of `per` answers takes outside of the process."""
     per: int = 1
+    against: tuple[str, ...] = tuple(OPPONENTS)
 
 
 def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
@@ -81,6 +87,13 @@ def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
                     lambda turn: max(turn.memory_bytes / held.answers / 1e3, 1),
                     tells_stored=True,
                     per=held.answers,
+                    against=(THEIRS,),
+                ),
+                Value(
+                    f"bytes on the disk of {whole}",
+                    "KB",
+                    lambda turn: max(turn.stored_bytes / held.answers / 1e3, 1),
+                    against=(LOG,),
                 ),
             ],
         ),
@@ -88,25 +101,34 @@ def _measures(run: Run) -> list[tuple[Job, list[Value]]]:
 
 
 class Contest:
-    """The packages' processes, and the Redis server."""
+    """The packages' processes, and the Redis servers of those that have one."""
 
-    def __init__(self, run: Run, children: dict[str, Child[None]], server: redis_server.RedisServer) -> None:
-        self._run, self._children, self._server = run, children, server
-        self._against = f"× resumable-stream {version_of('resumable-stream')}"
+    def __init__(
+        self, run: Run, children: dict[str, Child[None]], servers: dict[str, redis_server.RedisServer]
+    ) -> None:
+        self._run, self._children, self._servers = run, children, servers
+        self._units = {THEIRS: f"× resumable-stream {version_of('resumable-stream')}", LOG: "× a synced Redis log"}
 
     def measure(self, job: Job, values: list[Value]) -> list[Row]:
         self._run.progress("; ".join(value.what for value in values))
         turns: dict[str, list[Turn]] = {package: [] for package in self._children}
         for number in range(self._run.pick(4, 2)):
             for package in self._children if number % 2 == 0 else reversed(self._children):
-                served = self._server.cpu_seconds()
+                server = self._servers.get(package)
+                served = server.cpu_seconds() if server is not None else 0.0
                 turn = self._children[package].ask(job, Turn)
-                turn.cpu += self._server.cpu_seconds() - served
+                turn.cpu += server.cpu_seconds() - served if server is not None else 0.0
                 turns[package].append(turn)
-        return [self._row(value, package, turns) for value in values for package in turns if package != THEIRS]
+        return [
+            self._row(value, package, opponent, turns)
+            for opponent in OPPONENTS
+            for value in values
+            for package in OPPONENTS[opponent]
+            if opponent in value.against
+        ]
 
-    def _row(self, value: Value, package: str, turns: dict[str, list[Turn]]) -> Row:
-        ours, theirs = ([value.of(turn) for turn in turns[name]] for name in (package, THEIRS))
+    def _row(self, value: Value, package: str, opponent: str, turns: dict[str, list[Turn]]) -> Row:
+        ours, theirs = ([value.of(turn) for turn in turns[name]] for name in (package, opponent))
         if value.tells_stored:  # memory that an earlier turn has left is used again, so the largest turn tells
             ours, theirs = [max(ours)], [max(theirs)]
         ratios = [
@@ -114,7 +136,7 @@ class Contest:
             for mine, other in zip(ours, theirs, strict=True)
         ]
         notes = [f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} pairs"] if len(ratios) > 1 else []
-        for name, values in ((package, ours), (THEIRS, theirs)):
+        for name, values in ((package, ours), (opponent, theirs)):
             busy = sum(turn.cpu for turn in turns[name]) / sum(turn.seconds for turn in turns[name])
             shown = statistics.median(values)
             notes.append(f"{name} {shown:,.2f} {value.unit}, {busy:.0%} of a core")
@@ -122,19 +144,24 @@ class Contest:
                 kept = statistics.median(turn.stored_bytes for turn in turns[name]) / value.per / 1e3
                 notes[-1] += f", and {kept:,.0f} KB {'in Redis' if name == THEIRS else 'on the disk'}"
         limit = None if value.limit is None else at_least(value.limit)
-        return Row(f"{package}: {value.what}", statistics.median(ratios), self._against, limit, "; ".join(notes))
+        return Row(
+            f"{package}: {value.what}", statistics.median(ratios), self._units[opponent], limit, "; ".join(notes)
+        )
 
 
 async def run(run: Run) -> list[Row]:
     rows: list[Row] = []
     with ExitStack() as stack:
-        server = stack.enter_context(redis_server.redis_server(run.store("redis")))
+        servers = {
+            THEIRS: stack.enter_context(redis_server.redis_server(run.store("redis"))),
+            LOG: stack.enter_context(redis_server.redis_server(run.store("redis-synced"), synced=True)),
+        }
         children: dict[str, Child[None]] = {}
         for package in PACKAGES:
-            place = server.url if package == THEIRS else str(run.store(package.replace(" ", "-")))
+            place = servers[package].url if package in servers else str(run.store(package.replace(" ", "-")))
             children[package] = Child(take_turns, package, place)
             stack.callback(children[package].end)
-        contest = Contest(run, children, server)
+        contest = Contest(run, children, servers)
         for job, values in _measures(run):
             rows += contest.measure(job, values)
     return rows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+
+import apsw
 
 from perdure import S2
 from perdure.resumable.aisdk import AiSdkChat, create_resumable_chat
@@ -40,8 +42,14 @@ async def _text(response: ChatResponse) -> AsyncIterator[str]:
 
 
 def directory_bytes(directory: Path) -> int:
-    """What the files of a store take on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
+    """What the files of a store take on the disk, but for the write-ahead log.
+
+    That is a few mebibytes which are written over and over; what is still in it is moved to where it stays first.
+    """
+    with closing(apsw.Connection(str(directory / "streams.db"))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    files = (path for path in directory.rglob("*") if path.is_file() and not path.name.endswith("-wal"))
+    return sum(path.stat().st_blocks * 512 for path in files)
 
 
 @asynccontextmanager

@@ -24,8 +24,13 @@ from .children import Door
 from .measure import Samples, resident_bytes
 from .scenario import check
 
-CHAT, CONTEXT, THEIRS = "chat object", "context", "resumable-stream"
-PACKAGES = {CHAT: "bench.resumable_chat", CONTEXT: "bench.resumable_context", THEIRS: "bench.resumable_redis"}
+CHAT, CONTEXT, THEIRS, LOG = "chat object", "context", "resumable-stream", "synced Redis log"
+PACKAGES = {
+    CHAT: "bench.resumable_chat",
+    CONTEXT: "bench.resumable_context",
+    THEIRS: "bench.resumable_redis",
+    LOG: "bench.resumable_log",
+}
 """Each module has `connect(place) -> AbstractAsyncContextManager[Package]`."""
 
 _DELTA = re.compile(r'"delta":"(\d+)"')
