@@ -9,7 +9,8 @@ from perdure import S2, AppendRecord
 from perdure.store.postgres.connection import connect
 from tests.linearizable.clients import Client, run_clients
 from tests.linearizable.history import Appended, InDoubt
-from tests.linearizable.test_histories import BASIN, CLIENTS, STREAMS, TIMES, assert_linearizable, make_streams
+from tests.linearizable.test_histories import CLIENTS, STREAMS, TIMES, assert_linearizable, make_streams
+from tests.linearizable.worker import BASIN
 
 MOST_PAUSE_SECONDS = 0.05
 FEWEST_HITS = 20

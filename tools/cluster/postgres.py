@@ -79,6 +79,13 @@ class PostgresServer:
         command += ["--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
         run_program(command, timeout_seconds=START_SECONDS)
 
+    def initialise_as_standby_of(self, primary: PostgresServer) -> None:
+        """Copy the files of a server that runs, to follow it from then on."""
+        give_to_account(self.directory)
+        command = [postgres_program("pg_basebackup"), "--pgdata", str(self.data), "--dbname", primary.url()]
+        command += ["--write-recovery-conf", "--checkpoint", "fast", "--no-sync"]
+        run_program(command, timeout_seconds=START_SECONDS)
+
     def start(self) -> None:
         """Run the server and wait until it takes connections; after `stop` or `kill` as well, on the same port."""
         ports = [self.port] if self.port else [free_port() for _ in range(PORT_TRIES)]
@@ -142,12 +149,18 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(*, fsync: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """Run one until the block ends. Without `fsync` nothing waits for the disk, so it is for where none fails."""
+def postgres_server(
+    *, fsync: bool = False, settings: Mapping[str, str] | None = None, standby_of: PostgresServer | None = None
+) -> Iterator[PostgresServer]:
+    """Run one until the block ends, empty or following another. Without `fsync` nothing waits for the disk, so it is
+    for where none fails."""
     directory = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))
     server = PostgresServer(directory, ({} if fsync else WITHOUT_SYNC) | dict(settings or {}))
     try:
-        server.initialise()
+        if standby_of is None:
+            server.initialise()
+        else:
+            server.initialise_as_standby_of(standby_of)
         server.start()
         yield server
     finally:

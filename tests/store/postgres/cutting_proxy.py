@@ -32,6 +32,8 @@ class CuttingProxy:
         self.lost: asyncio.Event = asyncio.Event()
         self.accepted: int = 0
         """How many connections there have been."""
+        self.answered_bytes: int = 0
+        """How much the server has answered."""
         self.refuses: bool = False
         """Whether new connections are ended at once."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +115,7 @@ class CuttingProxy:
                     self.lost.set()
                     break
                 client_writer.write(data)
+                self.answered_bytes += len(data)
         except ConnectionError:
             pass  # an end like any other
         if not cut.is_set() or self.lost.is_set():

@@ -68,6 +68,12 @@ async def somebody_waits(other: Connection) -> None:
     await eventually(waits)
 
 
+@pytest.fixture(autouse=True)
+def what_is_fetched_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine more than a second passes between two lines of a test."""
+    monkeypatch.setattr("perdure.store.postgres.catching_up.AHEAD_SECONDS", PATIENCE_SECONDS)
+
+
 @pytest.fixture
 def store(shared_database: str) -> PostgresStore:
     return PostgresStore(shared_database)

@@ -4,6 +4,8 @@ Who reads a long stream asks for it piece by piece. Without this PostgreSQL woul
 reader while the next is fetched. A block never changes, and the id of a stream is never used again, so blocks that
 were fetched before they were asked for are as good as new. What may have changed meanwhile, the trim point, the tail
 and whether the stream is deleted, is asked for when they are handed out, and what has expired is left out then.
+
+For the same reason they may come from a standby, if there is one: what is fetched ahead is far behind the tail.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from ...errors import PerdureError
 from ...model.limits import MAX_READ_BYTES, MAX_READ_RECORDS
 from ..catalogue import StreamId
 from ..engine import BlockRange
-from ..sequencing import Block
+from ..sequencing import Block, StreamState
 from . import queries
 from .pool import Pool
+from .replica import Anchor, Replica, state_beside
 
 logger: Final = logging.getLogger("perdure.store.postgres")
 
@@ -34,6 +39,13 @@ MOST_PLACES: Final = 1024
 """Places where a read ended with more behind it that are remembered: from there, the next one goes on."""
 
 _Place: TypeAlias = "tuple[StreamId, int]"
+
+
+class _Fetched(Struct, frozen=True):
+    """What was fetched ahead, and by what anchor it is believed if it comes from a standby."""
+
+    blocks: tuple[Block, ...] = ()
+    anchor: Anchor | None = None
 
 
 def still_wanted(blocks: Sequence[Block], max_records: int, max_bytes: int, now_ms: int) -> tuple[Block, ...]:
@@ -52,14 +64,16 @@ def still_wanted(blocks: Sequence[Block], max_records: int, max_bytes: int, now_
 
 
 class Reader:
-    """Reads blocks over the connections of `pool`. Used on one event loop."""
+    """Reads blocks over the connections of `pool`, and from a standby what may come from there. Used on one event
+    loop."""
 
-    def __init__(self, pool: Pool, now_ms: Callable[[], int]) -> None:
+    def __init__(self, pool: Pool, replica: Replica | None, now_ms: Callable[[], int]) -> None:
         self._pool = pool
+        self._replica = replica
         self._now_ms = now_ms
         self._places: OrderedDict[_Place, None] = OrderedDict()
-        self._ahead: dict[_Place, tuple[asyncio.Task[BlockRange], asyncio.TimerHandle]] = {}
-        self._tasks: set[asyncio.Task[BlockRange]] = set()
+        self._ahead: dict[_Place, tuple[asyncio.Task[_Fetched], asyncio.TimerHandle]] = {}
+        self._tasks: set[asyncio.Task[_Fetched]] = set()
         self._closed = False
 
     async def read_blocks(self, stream: StreamId, start_seq: int, max_records: int, max_bytes: int) -> BlockRange:
@@ -70,12 +84,15 @@ class Reader:
         self._places.pop(place, None)
         is_whole = max_records >= MAX_READ_RECORDS and max_bytes >= MAX_READ_BYTES
         if ahead is not None:
-            blocks = still_wanted(await _found_ahead(ahead), max_records, max_bytes, self._now_ms())
+            fetched = await _found_ahead(ahead)
+            blocks = still_wanted(fetched.blocks, max_records, max_bytes, self._now_ms())
             if blocks:
                 if is_whole:
                     self._fetch_ahead(stream, blocks[-1].end_seq)
-                state, deleted = await self._pool.run(lambda connection: queries.known_state(connection, stream))
-                return BlockRange(state, deleted, blocks, more=blocks[-1].end_seq < state.tail)
+                known = await self._known_now(stream, fetched.anchor)
+                if known is not None:
+                    state, deleted = known
+                    return BlockRange(state, deleted, blocks, more=blocks[-1].end_seq < state.tail)
         found = await self._read(stream, start_seq, max_records, max_bytes)
         if is_whole and found.more:
             end = found.blocks[-1].end_seq
@@ -85,7 +102,17 @@ class Reader:
                 self._remember((stream, end))
         return found
 
-    def _take(self, place: _Place) -> asyncio.Task[BlockRange] | None:
+    async def _known_now(self, stream: StreamId, anchor: Anchor | None) -> tuple[StreamState, bool] | None:
+        """The state now, and whether the stream is deleted; None if what came from a standby must not be believed."""
+        if anchor is None or self._replica is None:
+            return await self._pool.run(lambda connection: queries.known_state(connection, stream))
+        state, deleted, is_believed = await self._pool.run(lambda connection: state_beside(connection, stream, anchor))
+        if not is_believed:
+            self._replica.doubt(anchor)
+            return None
+        return state, deleted
+
+    def _take(self, place: _Place) -> asyncio.Task[_Fetched] | None:
         task, timer = self._ahead.pop(place, (None, None))
         if timer is not None:
             timer.cancel()  # it holds on to the blocks
@@ -110,12 +137,18 @@ class Reader:
             self._remember(place)
             return
         loop = asyncio.get_running_loop()
-        task = loop.create_task(
-            self._read(stream, start_seq, MAX_READ_RECORDS, MAX_READ_BYTES), name="perdure-read-ahead"
-        )
+        task = loop.create_task(self._fetch(stream, start_seq), name="perdure-read-ahead")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._ahead[place] = task, loop.call_later(AHEAD_SECONDS, self._forget, place)
+
+    async def _fetch(self, stream: StreamId, start_seq: int) -> _Fetched:
+        if self._replica is not None:
+            found = await self._replica.blocks(stream, start_seq, MAX_READ_RECORDS, MAX_READ_BYTES, self._now_ms())
+            if found is not None:
+                anchor, blocks = found
+                return _Fetched(blocks, anchor)
+        return _Fetched((await self._read(stream, start_seq, MAX_READ_RECORDS, MAX_READ_BYTES)).blocks)
 
     def _forget(self, place: _Place) -> None:
         """A read that is still going on comes to its end, since to break it off would cost its connection."""
@@ -137,16 +170,16 @@ class Reader:
             await asyncio.wait(tasks)
 
 
-async def _found_ahead(task: asyncio.Task[BlockRange]) -> tuple[Block, ...]:
-    """The blocks, or none if they could not be fetched: then whoever asks reads by themselves."""
+async def _found_ahead(task: asyncio.Task[_Fetched]) -> _Fetched:
+    """No blocks if they could not be fetched: then whoever asks reads by themselves."""
     try:
-        return (await task).blocks
+        return await task
     except PerdureError as exc:
         logger.debug("nothing could be fetched ahead: %s", exc)
-        return ()
+        return _Fetched()
 
 
-def _unasked(task: asyncio.Task[BlockRange]) -> None:
+def _unasked(task: asyncio.Task[_Fetched]) -> None:
     """Nobody asks for this one any more, so its failure concerns nobody."""
     if not task.cancelled():
         task.exception()

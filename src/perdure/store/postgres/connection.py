@@ -195,11 +195,12 @@ class Connection:
                 self._raw.terminate()
 
 
-async def connect(url: str, *, settings: str = "") -> Connection:
-    """A connection to the primary among the hosts of `url`; `settings` are statements that run first.
+async def connect(url: str, *, settings: str = "", standby: bool = False) -> Connection:
+    """A connection to the primary, or to a `standby`, among the hosts of `url`; `settings` are statements that run
+    first.
 
-    Raises `ConnectionLost` if none can be reached that takes writes, `UsageError` for an address, a role or a database
-    that cannot be used.
+    Raises `ConnectionLost` if none can be reached that takes writes, or is a standby, `UsageError` for an address, a
+    role or a database that cannot be used.
     """
     driver = load_driver()
     raw = None
@@ -207,7 +208,7 @@ async def connect(url: str, *, settings: str = "") -> Connection:
         raw = await driver.connect(
             url,
             timeout=CONNECT_SECONDS,
-            target_session_attrs="read-write",
+            target_session_attrs="standby" if standby else "read-write",
             server_settings={"application_name": "perdure"},
         )
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -220,7 +221,8 @@ async def connect(url: str, *, settings: str = "") -> Connection:
         if raw is not None:
             raw.terminate()
         if isinstance(exc, driver.TargetServerAttributeNotMatched):
-            raise ConnectionLost("no host of the address is a PostgreSQL primary that takes writes") from exc
+            wanted = "standby" if standby else "primary that takes writes"
+            raise ConnectionLost(f"no host of the address is a PostgreSQL {wanted}") from exc
         if isinstance(exc, ValueError) and not isinstance(exc, PerdureError):
             raise _unusable(url, exc) from None
         if isinstance(exc, driver.ClientConfigurationError):

@@ -33,6 +33,7 @@ from .connection import Connection, ConnectionLost, TransactionUndone, connect, 
 from .doorbell import POLL_SECONDS, Ringer, Watcher
 from .durability import Durability, check_pooling, check_version, look_at_durability
 from .pool import Pool
+from .replica import Replica, split_address
 from .schema import prepare
 from .session import OUTAGE_SECONDS, Pauses, Session, Transaction
 from .sweeper import Sweeper, Swept
@@ -59,6 +60,7 @@ class PostgresEngine:
     def __init__(
         self,
         url: str,
+        replica_url: str | None,
         durability: Durability,
         *,
         now_ms: Callable[[], int],
@@ -78,7 +80,6 @@ class PostgresEngine:
         server = secrets.token_hex(8)
         dial = partial(connect, url)
         self._pool = Pool(partial(connect, url, settings=FOR_READING), outage_seconds)
-        self._reader = Reader(self._pool, now_ms)
         self._ringer = Ringer(self._pool, server)
         self._watcher = Watcher(
             dial, server, now_ms=now_ms, on_followers=observer.followers_changed, poll_seconds=poll_seconds
@@ -88,6 +89,8 @@ class PostgresEngine:
             for _ in range(WRITERS)
         ]
         self._changes = Changes(lambda: Session(dial, outage_seconds, self._on_lost))
+        self._replica = None if replica_url is None else Replica(replica_url, self._changes)
+        self._reader = Reader(self._pool, self._replica, now_ms)
         self._sweeper = Sweeper(self._changes.run_here, now_ms, self._on_swept)
         self._usage = PostgresUsageBook(self._query, self._change, now_ms)
 
@@ -105,13 +108,15 @@ class PostgresEngine:
         """Open the database at `url`, creating the tables if they are missing.
 
         `url` is as libpq has it: ``postgres://user:password@one,two,three/database?sslmode=verify-full``; of several
-        hosts the one that takes writes is used, and looked for anew when it goes away. `maintain=False` leaves the
+        hosts the one that takes writes is used, and looked for anew when it goes away; with ``replica=two,three`` among
+        its options, long reads go on at a standby. `maintain=False` leaves the
         removal of expired records to other servers. `observer` is told of commits and followers. When PostgreSQL is
         away, calls wait `outage_seconds` for it. `poll_seconds` is how long an append of another server goes unnoticed
         if its notification was lost. `now_ms` is the clock in milliseconds, for tests. Raises `UsageError` for an
         address, a role, a server or a pooler that cannot be used, or without the package asyncpg; `Unavailable` if no
         primary can be reached.
         """
+        url, replica_url = split_address(url)
         await asyncio.to_thread(load_driver)
         connection = await _first(url, outage_seconds)
         try:
@@ -127,6 +132,7 @@ class PostgresEngine:
             raise
         engine = cls(
             url,
+            replica_url,
             durability,
             now_ms=now_ms,
             maintain=maintain,
@@ -170,11 +176,15 @@ class PostgresEngine:
 
     async def _close(self) -> None:
         await self._sweeper.aclose()
+        if self._replica is not None:
+            await self._replica.forget()
         await asyncio.gather(*[writer.close() for writer in self._writers], self._changes.aclose())
         self.hub.nudge()
         await self._watcher.aclose()
         await self._ringer.aclose()
         await self._reader.aclose()
+        if self._replica is not None:
+            await self._replica.aclose()
         await self._pool.aclose()
 
     # After a commit -----------------------------------------------------------------------------------
