@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import BasinConfig, InfiniteRetention, RetentionAge, StreamConfig, TimestampingConfig, TimestampingMode
-from perdure.cli.declared_plan import Action, Actual, BasinStep, FieldChange, Step, duration_text, plan
+from perdure.cli.declared_plan import Action, Actual, BasinStep, FieldChange, Step, plan
+from perdure.cli.durations import duration_text
 from perdure.model.configs import normalised_basin, resolve
 from perdure.server.declared import DeclaredBasin, DeclaredStream, parse_duration
 from tests.model.strategies import basin_configs, stream_configs

@@ -20,10 +20,11 @@ from .misuse import misuse_message
 from .remedies import remedy
 
 RECORDS: Final = Group("Records", sort_key=1)
-SERVERS: Final = Group("Servers", sort_key=5)
-STORES: Final = Group("Whole stores", sort_key=6)
 BASINS: Final = Group("Basins and streams", sort_key=2)
 ACCOUNT: Final = Group("Account", sort_key=3)
+MEASURING: Final = Group("Measuring", sort_key=4)
+SERVERS: Final = Group("Servers", sort_key=5)
+STORES: Final = Group("Whole stores", sort_key=6)
 HELP: Final = Group("Help", sort_key=9)
 
 
@@ -47,6 +48,48 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = (
+    Command(
+        "append",
+        "append:append",
+        "Append records from the standard input, or from a file.\n\n"
+        "Records are sent as they come, each batch when it is full or its first record has waited for --linger; what "
+        "is read is never ahead of the stream by more than a few MiB. Ctrl-C appends what was read, and tells how much "
+        "that was.",
+        RECORDS,
+    ),
+    Command(
+        "read",
+        "read:read",
+        "Read records to the standard output, or into a file.\n\n"
+        "With --count, --bytes, --until or --no-follow it ends at the latest at the tail; otherwise it waits there for "
+        "what comes. It starts at the tail too unless told where, or at the beginning if it ends by itself.",
+        RECORDS,
+    ),
+    Command("tail", "read:tail", "Print the last records of a stream, and with -f what comes.", RECORDS),
+    Command(
+        "apply",
+        "declared:apply",
+        "Make basins and streams as a file declares them.\n\n"
+        "What is missing is created, and what is there gets the configuration that the file gives it: what the file "
+        "does not say of it gets its default. What the file does not name stays as it is; nothing is deleted. To apply "
+        "a file again changes nothing.",
+        BASINS,
+    ),
+    Command(
+        "diff",
+        "declared:diff",
+        "Show what `perdure apply` would change.\n\nThe exit status is 0 if that is nothing, and 5 if it is something.",
+        BASINS,
+    ),
+    Command(
+        "bench",
+        "bench.command:bench",
+        "Measure a store: appends, a reader that follows, and a reader of everything.\n\n"
+        "Records are appended to a stream of the bench's own, which is deleted at the end. Each record commits to all "
+        "before it, so a record that is lost, comes twice, in another place or changed is found, and ends with status "
+        "1. Ctrl-C ends early with what there is.",
+        MEASURING,
+    ),
     Command(
         "serve",
         "serve_options:serve",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from ..model.configs import (
     resolve,
 )
 from ..server.declared import INFINITE, DeclaredBasin, DeclaredStream
+from .durations import duration_text
 
 Value: TypeAlias = str | bool | None
 """A setting as the file may give it; None is one that is not set."""
@@ -147,16 +148,3 @@ def _stream_settings(config: StreamConfig) -> dict[str, Value]:
 
 def _retention_text(retention: Retention) -> str:
     return INFINITE if isinstance(retention, InfiniteRetention) else duration_text(retention.secs)
-
-
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-
-
-def duration_text(seconds: int) -> str:
-    """Seconds as the file may say them: "7d", "1h 30m", "0s"."""
-    parts = []
-    for unit, size in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts) or "0s"

@@ -16,13 +16,15 @@ class ExitStatus(IntEnum):
     USAGE = 2
     NOT_FOUND = 3
     CONDITION_FAILED = 4
+    DIFFERENT = 5
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
 
 STATUS_HELP = (
     "Exit status: 0 fine, 1 failed, 2 the call was wrong, 3 not found (basin, stream or token), 4 an append's "
-    "condition did not hold (sequence number or fencing token), 130 Ctrl-C, 141 nobody reads the output."
+    "condition did not hold (sequence number or fencing token), 5 `diff` found differences, 130 Ctrl-C, "
+    "141 nobody reads the output."
 )
 
 
