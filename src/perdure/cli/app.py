@@ -103,6 +103,17 @@ COMMANDS: Final = (
         plain_status=True,
     ),
     Command(
+        "ui",
+        "ui_options:ui",
+        "Look into a store in the browser.\n\n"
+        "Basins and streams, records as they come, chats, usage. A data directory or a database is opened by this "
+        "process; a service is asked with its access token, which does not reach the browser. For the inspector of a "
+        "server that runs, start it with `perdure serve --ui`.",
+        SERVERS,
+        needs=("cryptography", "granian", "prometheus_client", "uvloop", "zstandard"),
+        extra="server",
+    ),
+    Command(
         "demo",
         "demo_options:demo",
         "Run the chat that survives a refresh.",

@@ -72,7 +72,7 @@ def _serve(options: ServeOptions, log_format: LogFormat) -> int:
         limits=limits_of(options.limits), cors=not options.no_cors, basin_domain=options.basin_domain or None
     )
     declared = declared_by(options)  # before anything is opened, since a mistake in it ends the start
-    listener = _bound(options.host, options.port)
+    listener = bound(options.host, options.port)
     with listener, tls_files(options, settings.basin_domain) as tls:
         worker = WorkerSettings(
             name="",
@@ -151,13 +151,18 @@ def root_token(file: str | None, variable: str | None) -> str | None:
     return text
 
 
-def check_loopback(host: str) -> None:
-    """Refuse an address that other machines can reach. Raises `UsageError`, and `OSError` for an unknown host."""
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address. Raises `OSError` for an unknown host."""
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
     except socket.gaierror as exc:
         raise OSError(_no_address(host, exc)) from exc
-    if not all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+
+
+def check_loopback(host: str) -> None:
+    """Refuse an address that other machines can reach. Raises `UsageError`, and `OSError` for an unknown host."""
+    if not is_loopback(host):
         raise UsageError(
             f"{host or 'an empty --host'} can be reached by other machines, and without a root token everybody may do "
             f"everything: set {ROOT_TOKEN_VARIABLE} or --root-token-file, listen on 127.0.0.1, or say --insecure"
@@ -184,7 +189,8 @@ def _lift_descriptor_limit() -> None:
         logger.debug("the limit of file descriptors stays as it is: %s", exc)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `OSError`, which says what to do."""
     try:
         return listen(host, port)
     except socket.gaierror as exc:
