@@ -171,7 +171,11 @@ function Conversation({ chat: { log }, version, openRecord }: ConversationProps)
 }
 
 function Frame({ index, children }: { index: number; children: ReactNode }) {
-  return <div id={`frame-${index}`}>{children}</div>;
+  return (
+    <div id={`frame-${index}`} className="generation-frame" tabIndex={-1}>
+      {children}
+    </div>
+  );
 }
 
 /** Not by `scrollIntoView`, which moves whatever is around as well. */
@@ -180,7 +184,7 @@ function showGeneration(index: number): void {
   const scroller = frame?.closest(".chat-scroll");
   if (!frame || !scroller) return;
   scroller.scrollTop += frame.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
-  requestAnimationFrame(() => document.getElementById(`generation-${index}`)?.focus({ preventScroll: true }));
+  frame.focus({ preventScroll: true });
 }
 
 /** The generation at the upper edge of the window. */

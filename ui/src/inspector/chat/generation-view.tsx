@@ -23,10 +23,8 @@ export const GenerationView = memo(function GenerationView({ generation, openRec
   const about = { generation, state, now, openRecord };
   return (
     <article
-      id={`generation-${generation.index}`}
       className="generation"
       data-tone={STATES[state].tone}
-      tabIndex={-1}
       aria-label={`Generation from record ${generation.first.seqNum}, ${STATES[state].name}`}
     >
       <RailStart {...about} />

@@ -85,7 +85,7 @@ function Facts({ generation, openRecord }: { generation: Generation; openRecord:
   const { records, bytes, trims, usage } = generation;
   const { durationMs, firstAfterMs, speed } = paceOf(generation);
   return (
-    <ul className="facts">
+    <ul className="pace">
       <li>
         {formatCount(records)} {records === 1 ? "record" : "records"}, {formatBytes(bytes)}
       </li>

@@ -134,7 +134,7 @@ function AsTable({ columns: { times, series, unit } }: { columns: Columns }) {
   return (
     <details className="as-table" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
       <summary>As a table</summary>
-      {isOpen && (
+      {isOpen && rows.length > 0 && (
         <table>
           <thead>
             <tr>
@@ -192,10 +192,10 @@ function ActiveBasins({ client, range }: { client: StoreClient; range: RangeName
   return (
     <div className="panel">
       <PanelHead title="Basins in use" figure={answer ? formatCount(names.length) : ""} />
-      <ul className="names">
+      <ul className="basins-in-use">
         {names.map((basin) => (
           <li key={basin}>
-            <button className="link" onClick={() => goTo({ kind: "basin", basin, tab: "plots" })}>
+            <button onClick={() => goTo({ kind: "basin", basin, tab: "plots" })}>
               {basin}
             </button>
           </li>

@@ -298,7 +298,7 @@ function Picture(props: PictureProps) {
           </g>
         )}
         {marks.map(({ time, seqNum, command }) => (
-          <g key={seqNum} className={`mark ${command.kind}`}>
+          <g key={seqNum} className={`position-mark ${command.kind}`}>
             <line x1={x(time)} x2={x(time)} y1={y(seqNum) - 7} y2={y(seqNum) + 7} />
             <circle cx={x(time)} cy={y(seqNum)} r={3.5}>
               <title>{`#${seqNum} ${command.kind === "fence" ? `fence ${command.token}` : `trim before ${command.before}`}`}</title>
