@@ -24,6 +24,7 @@ extensions = [
 exclude_patterns = ["_static", "results"]
 root_doc = "index"
 nitpicky = True
+smartquotes = False  # "" is a text of no length in our docstrings, and no pair of quotation marks
 suppress_warnings = ["myst.header"]  # a heading that skips a level, as where CONTRIBUTING.md is included
 
 myst_enable_extensions = ["attrs_block", "fieldlist"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.__main__ import SCENARIOS
+from bench.scenario import Row
 from tools.manual import results
 from tools.manual.charts import Bar, chart
 
@@ -42,6 +43,13 @@ def test_a_result_that_is_measured_anew_is_told_anew(tmp_path: Path) -> None:
     text, figures = results.page(results.PAGE.read_text(), changed)
     assert re.search(r"^\| append of 1 KB, idle, p50 \| 12\.2 ms \| ≤ .* \| miss \|$", text, re.MULTILINE)
     assert "12.2 ms" in figures["embedded"]
+
+
+def test_several_opponents_are_told_apart() -> None:
+    rows = [Row("first", 2.0, "× one", None), Row("first", 0.5, "× another", None), Row("size", 3.0, "MiB", None)]
+    figure = results.figure_of("n", rows)
+    assert re.findall(r">(first.*?)</text>", figure) == ["first, beside one", "first, beside another"]
+    assert re.findall(r">([\d.]+ ×) ?</text>", figure)[-2:] == ["2.00 ×", "0.50 ×"]
 
 
 @given(

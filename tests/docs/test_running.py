@@ -84,6 +84,8 @@ async def test_clients_an_open_tab_keeps_in_step(tmp_path: Path) -> None:
 
 # --- the pages of the quickstarts ------------------------------------------------------------------------------------
 
+PATIENCE_FOR_PAGES_MS: Final = 100_000
+"""For one step of a browser: a second of a quiet machine, but Chromium shares it with a server and with others."""
 _SERVES_ITS_PAGE: Final = """
 from starlette.staticfiles import StaticFiles
 app.mount("/", StaticFiles(directory="page", html=True))
@@ -111,6 +113,7 @@ QUICKSTARTS: Final = {
 
 async def converses(tab: Page, url: str, answer: str) -> None:
     """A question, its answer, and both again after a reload."""
+    tab.set_default_timeout(PATIENCE_FOR_PAGES_MS)
     await tab.goto(url)
     await tab.fill("input", "Hello")
     await tab.press("input", "Enter")
@@ -121,8 +124,9 @@ async def converses(tab: Page, url: str, answer: str) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.timeout(360)  # four servers and two bundles: a quarter of a minute, where nothing else runs
 async def test_the_pages_of_the_quickstarts(tmp_path: Path) -> None:
-    async with open_chromium() as chromium, asyncio.timeout(110):
+    async with open_chromium() as chromium, asyncio.timeout(340):
         for name, (server, page) in QUICKSTARTS.items():
             directory = tmp_path / name
             (directory / "page").mkdir(parents=True)
@@ -138,6 +142,7 @@ async def test_the_pages_of_the_quickstarts(tmp_path: Path) -> None:
         code = block("generic-streams", "create_resumable_stream_context")
         async with application(code, tmp_path / "text", files=files) as http:
             tab = await chromium.new_page()
+            tab.set_default_timeout(PATIENCE_FOR_PAGES_MS)
             await tab.goto(str(http.base_url))
             for _ in range(2):
                 await tab.locator("pre", has_text=ANSWER).wait_for()

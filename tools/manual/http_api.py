@@ -52,9 +52,12 @@ def _operation(method: str, path: str, operation: Part) -> Iterator[str]:
         yield ""
     if "requestBody" in operation:
         yield from (f"**Body**: {_content(operation['requestBody']['content'])}.", "")
-    yield from ("| Status | Body | |", "|---|---|---|")
+    answers: dict[tuple[str, str], list[str]] = {}
     for status, answer in operation["responses"].items():
-        yield f"| {status} | {_content(answer.get('content', {}))} | {_line(answer.get('description', ''))} |"
+        told = (_content(answer.get("content", {})), _line(answer.get("description", "")))
+        answers.setdefault(told, []).append(status)
+    yield from ("| Status | Body | |", "|---|---|---|")
+    yield from (f"| {', '.join(statuses)} | {body} | {words} |" for (body, words), statuses in answers.items())
     yield ""
 
 

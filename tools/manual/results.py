@@ -107,12 +107,23 @@ def as_table(rows: Sequence[Row], others: Mapping[str, Row] | None) -> list[str]
 
 def figure_of(name: str, rows: Sequence[Row]) -> str:
     """How much better each is than what it is compared with: another package, or else its limit."""
-    versus = {row.unit.removeprefix("× ") for row in rows if row.unit.startswith("× ") and "fdatasync" not in row.unit}
-    if versus:
-        (other,) = versus
-        compared = [row for row in rows if row.unit == f"× {other}"]
-        bars = [Bar(row.what, row.value, measured(row).removesuffix(f" {other}")) for row in compared]
-        return chart(bars, name=name, title=f"Perdure beside {other}", worse="behind it", better=f"ahead of {other}")
+    units = dict.fromkeys(row.unit for row in rows if row.unit.startswith("× ") and "fdatasync" not in row.unit)
+    if units:
+        others = [unit.removeprefix("× ") for unit in units]
+
+        def beside(other: str) -> str:
+            return "" if len(others) == 1 else f", beside {other}"
+
+        bars = [
+            Bar(
+                row.what if len(others) == 1 else f"{row.what}, beside {other}", row.value, measured(row)[: -len(other)]
+            )
+            for other in others
+            for row in rows
+            if row.unit == f"× {other}"
+        ]
+        title = f"Perdure beside {' and beside '.join(others)}"
+        return chart(bars, name=name, title=title, worse="behind", better="ahead")
     bars = [Bar(row.what, _headroom(row.limit, row.value), measured(row)) for row in rows if row.limit is not None]
     return chart(
         bars, name=name, title="How far from the limits", worse="misses its limit", better="better than its limit"
