@@ -26,7 +26,8 @@ class ServeCommand:
 
     def __init__(self, data: Path | str | None, *options: str, cwd: Path | None = None, **environment: str) -> None:
         self._cwd = cwd
-        self._arguments = (*(() if data is None else ("--data", str(data))), "--port", "0", *options)
+        port = () if "--port" in options else ("--port", "0")
+        self._arguments = (*(() if data is None else ("--data", str(data))), *port, *options)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
         self._environment |= environment
         self._process: asyncio.subprocess.Process | None = None

@@ -23,6 +23,7 @@ from perdure.client.settings import ForcedTransport
 from perdure.store.engine import Engine
 from tests.client.cutting_proxy import CuttingProxy, Fate, cutting
 from tests.client.http_server import HOST, serving_engine
+from tests.patience import PROCESS_SECONDS
 from tests.store.stores import Kind, Store, opened
 
 BASIN = "broken-basin"
@@ -58,8 +59,8 @@ async def port(engine: Engine) -> AsyncIterator[int]:
 
 @pytest.fixture
 async def direct(port: int) -> AsyncIterator[Stream]:
-    """The stream without anything in between."""
-    async with S2(endpoints=f"http://{HOST}:{port}") as s2:
+    """The stream without anything in between, asked so patiently that nothing is sent twice."""
+    async with S2(endpoints=f"http://{HOST}:{port}", request_timeout=PROCESS_SECONDS) as s2:
         basin = await s2.basins.create(BASIN)
         yield await basin.streams.create("s")
 
