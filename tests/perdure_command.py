@@ -1,23 +1,17 @@
-"""`perdure` as a user calls it: a process of its own, with pipes or on a terminal."""
+"""`perdure` as a script calls it: a process of its own, with pipes. `tests.cli.terminal` has it on a terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import pty
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from tests.patience import PATIENCE_SECONDS, PROCESS_SECONDS
+from tests.patience import PROCESS_SECONDS
 
 COMMAND = (sys.executable, "-P", "-m", "perdure")
-_ON_TERMINAL = (
-    *(sys.executable, "-P", "-c"),
-    "import sys, fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"  # so that Ctrl-C reaches it
-    "from perdure.cli import main; sys.exit(main())",
-)
 
 
 class Outcome(NamedTuple):
@@ -60,76 +54,3 @@ async def started(*arguments: str, env: Mapping[str, str] | None = None) -> Asyn
         if process.returncode is None:
             process.kill()
             await process.communicate()
-
-
-class Terminal:
-    """A command on a terminal of its own: what it shows, and keys to press."""
-
-    def __init__(self, fd: int, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.shown = ""
-        self._fd = fd
-        self._news = asyncio.Event()
-        self._ended = False
-        asyncio.get_running_loop().add_reader(fd, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, 65536)
-        except OSError:  # on Linux, that the other end is closed
-            data = b""
-        if not data:
-            self.close()
-        self.shown += data.decode(errors="replace")
-        self._news.set()
-
-    def close(self) -> None:
-        """Read no more."""
-        self._ended = True
-        asyncio.get_running_loop().remove_reader(self._fd)
-
-    def press(self, keys: str) -> None:
-        """As if somebody typed it."""
-        os.write(self._fd, keys.encode())
-
-    async def wait_for(self, text: str) -> None:
-        """Until `text` was shown."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while text not in self.shown:
-                assert not self._ended, f"{text!r} was never shown: {self.shown!r}"
-                self._news.clear()
-                await self._news.wait()
-
-    async def status(self) -> int:
-        """The exit status, once the command has ended and all that it has shown was read."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            status = await self.process.wait()
-            while not self._ended:
-                self._news.clear()
-                await self._news.wait()
-        return status
-
-
-@asynccontextmanager
-async def on_terminal(*arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Terminal]:
-    """A command on a terminal of 120 columns, with all three of its files there, and Ctrl-C as a key."""
-    main, other = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *_ON_TERMINAL,
-        *arguments,
-        stdin=other,
-        stdout=other,
-        stderr=other,
-        start_new_session=True,
-        env=environment({"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", **(env or {})}),
-    )
-    os.close(other)
-    terminal = Terminal(main, process)
-    try:
-        yield terminal
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        terminal.close()
-        os.close(main)

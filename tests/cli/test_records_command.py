@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from perdure import S2, AppendRecord, Cipher, SeqNum
+from perdure.cli import main
+from tests.cli.terminal import Terminal
 from tests.patience import PATIENCE_SECONDS
-from tests.perdure_command import on_terminal, perdure, started
+from tests.perdure_command import perdure, started
 from tests.serve_command import ServeCommand
 
 URI = "s2://my-basin/a/stream"
@@ -102,37 +104,47 @@ async def test_what_stands_before_a_bad_line_is_appended(s2: S2, data: str) -> N
     await s2.aclose()
 
 
-async def test_conditions_and_mistakes_end_with_their_status(s2: S2, data: str) -> None:
-    stream = s2.basin("my-basin").stream("a/stream")
-    await stream.append([AppendRecord(b"\xff", headers={"a": "b"}), AppendRecord.trim(0), AppendRecord.fence("me")])
+def test_conditions_and_mistakes_end_with_their_status(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data, lines = str(tmp_path / "data"), tmp_path / "lines"
+    lines.write_text("x\n")
+    first = [AppendRecord(b"\xff", headers={"a": "b"}), AppendRecord.trim(0), AppendRecord.fence("me")]
+
+    async def made() -> None:
+        async with S2.open(data) as s2:
+            basin = await s2.basins.ensure("my-basin", create_stream_on_append=True)
+            await basin.stream("a/stream").append(first)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return main([*arguments, "--data", data]), *capfd.readouterr()
+
+    asyncio.run(made())
     for arguments, status, message in (
-        (("append", URI, "-m", "9"), 4, "the next record would get 3"),
-        (("append", URI, "-f", "you"), 4, "the stream's current token is 'me'"),
+        (("append", URI, "-i", str(lines), "-m", "9"), 4, "the next record would get 3"),
+        (("append", URI, "-i", str(lines), "-f", "you"), 4, "the stream's current token is 'me'"),
         (("append", URI, "-i", "nowhere"), 1, "nowhere"),
         (("append", URI, "--linger", "5"), 2, 'expected a time with its unit (ms, s, m, h, d), such as "500ms"'),
         (("read", URI, "-s", "9", "-n", "1"), 1, "the tail is at sequence number 3"),
         (("read", URI, "-s", "1", "--ago", "1h"), 2, "--seq-num and --ago are 2 places to start; give one of them"),
         (("read", "s2://my-basin/none", "-n", "1"), 3, "stream `none` in basin `my-basin` not found"),
+        (("tail", URI, "-n", "ten"), 2, "expected a number from 0 on, got 'ten'"),
     ):
-        said = await perdure(*arguments, "--data", data, stdin=b"x\n")
-        assert (said.status, said.out) == (status, b"")
-        assert message in said.err
-    nothing = await perdure("read", URI, "-s", "3", "-n", "1", "--data", data)
-    assert nothing == (0, b"", "")
-    text = await perdure("read", URI, "--no-follow", "--data", data)
-    assert text[:2] == (0, b"\xff\n")
-    assert [line.partition(": ")[2] for line in text.err.splitlines()] == [
+        found, out, err = run(*arguments)
+        assert (found, out) == (status, "")
+        assert message in err
+    assert run("read", URI, "-s", "3", "-n", "1") == (0, "", "")
+    found, out, err = run("read", URI, "--no-follow")
+    assert (found, out) == (0, "\ufffd\n")
+    assert [line.partition(": ")[2] for line in err.splitlines()] == [
         "trim, records below 0 go",
         "fence, the fencing token is 'me'",
     ]
-    shown = await perdure("read", URI, "-n", "9", "--format", "json", "--data", data)
-    assert [json.loads(line).get("headers") for line in shown.out.splitlines()] == [
+    found, out, err = run("read", URI, "-n", "9", "--format", "json")
+    assert [json.loads(line).get("headers") for line in out.splitlines()] == [
         [["a", "b"]],
         [["", "trim"]],
         [["", "fence"]],
     ]
-    assert "1 records hold bytes that are no UTF-8" in shown.err
-    await s2.aclose()
+    assert "1 record with bytes that are no UTF-8" in err
 
 
 async def test_whoever_stops_reading_ends_a_quiet_follower(s2: S2, data: str) -> None:
@@ -148,23 +160,28 @@ async def test_whoever_stops_reading_ends_a_quiet_follower(s2: S2, data: str) ->
     await s2.aclose()
 
 
-async def test_on_a_terminal_each_line_is_told_and_ctrl_d_ends(s2: S2, data: str) -> None:
-    async with on_terminal("append", URI, "--data", data) as terminal:
-        await terminal.wait_for("Ctrl-D ends it")
-        terminal.press("hello\n")
-        await terminal.wait_for("  0\r\n")
-        terminal.press("again\n")
-        await terminal.wait_for("  1\r\n")
-        terminal.press("\x04")
-        assert await terminal.status() == 0
-    assert f"appended 2 records to {URI}: numbers 0 to 1" in terminal.shown
-    assert await bodies(s2) == [b"hello", b"again"]
-    async with on_terminal("read", URI, "--data", data) as terminal:
-        await terminal.wait_for("waiting for what is appended")
-        await terminal.wait_for("with --seq-num 0")
-        terminal.press("\x03")
-        assert await terminal.status() == 130
-    await s2.aclose()
+def test_on_a_terminal_each_line_is_told_and_ctrl_d_ends(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+
+    async def made() -> None:
+        async with S2.open(data) as s2:
+            await s2.basins.ensure("my-basin", create_stream_on_append=True)
+
+    asyncio.run(made())
+    with Terminal("append", URI, "--data", data) as terminal:
+        terminal.wait_for("Ctrl-D ends it")
+        terminal.enter("hello\n")
+        terminal.wait_for("  0\n")
+        terminal.enter("again\n")
+        terminal.wait_for("  1\n")
+        terminal.enter("\x04")
+        assert terminal.wait() == 0
+    assert f"appended 2 records to {URI}: numbers 0 to 1" in terminal.plain
+    with Terminal("tail", URI, "-f", "--data", data) as terminal:
+        terminal.wait_for("hello\nagain\n")
+        terminal.enter("\x03")
+        assert terminal.wait() == 130
+    assert "2 records, 26 B, numbers 0 to 1" in terminal.plain
 
 
 async def test_a_sealed_stream_is_opened_with_the_key_in_a_file(s2: S2, data: str, tmp_path: Path) -> None:

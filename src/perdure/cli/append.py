@@ -29,7 +29,7 @@ from .option_types import number_from_0, parsed_by
 from .output import is_terminal, print_json, printable, tell
 from .pipes import read_pieces
 from .progress import ProgressLine
-from .quantities import shown_secs, time_secs
+from .quantities import records_text, shown_secs, time_secs
 from .record_formats import BadLine, RecordFormat, RecordParser
 from .signals import SignalledTwice, Stop, gently_stopped
 from .targets import Target, Use
@@ -70,7 +70,7 @@ class Tally:
 
     def progress(self) -> str:
         seconds = time.monotonic() - self._begun
-        return f"{self.records:,} records acknowledged, {self.records / max(seconds, 0.001):,.0f} a second"
+        return f"{records_text(self.records)} acknowledged, {self.records / max(seconds, 0.001):,.0f} a second"
 
     def summary(self, uri: StreamUri) -> str:
         appended = self.appended
@@ -78,9 +78,8 @@ class Tally:
             return f"nothing was appended to {uri}"
         first, last = appended.start.seq_num, appended.end.seq_num - 1
         numbers = f"number {first}" if first == last else f"numbers {first} to {last}"
-        records = "1 record" if self.records == 1 else f"{self.records:,} records"
         return (
-            f"appended {records} to {uri}: {numbers}, the tail is {appended.tail.seq_num} "
+            f"appended {records_text(self.records)} to {uri}: {numbers}, the tail is {appended.tail.seq_num} "
             f"({time.monotonic() - self._begun:.2f} s)"
         )
 

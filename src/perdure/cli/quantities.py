@@ -66,6 +66,11 @@ def time_text(ns: float) -> str:
     return f"{_three_digits(ns / 1e9)} s"
 
 
+def records_text(count: int) -> str:
+    """So many records: `1 record`, `2,000 records`."""
+    return f"{count:,} record{'' if count == 1 else 's'}"
+
+
 def rate_text(amount: float) -> str:
     """A rate with as many digits as it deserves: `0.98`, `71.4`, `1,234`."""
     return _three_digits(amount)

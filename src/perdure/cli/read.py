@@ -23,7 +23,7 @@ from .option_types import number_from_0, parsed_by
 from .output import is_terminal, printable, tell
 from .pipes import cancelled_when_closed, write_all
 from .progress import ProgressLine, size_text
-from .quantities import time_secs
+from .quantities import records_text, time_secs
 from .record_formats import RecordFormat, format_record
 from .targets import Target, Use
 
@@ -156,7 +156,7 @@ class _Written:
         if self._numbers is None:
             return "there was nothing to read"
         return (
-            f"{self.records:,} records, {size_text(self.metered_bytes)}, numbers {self._numbers[0]} to "
+            f"{records_text(self.records)}, {size_text(self.metered_bytes)}, numbers {self._numbers[0]} to "
             f"{self._numbers[1]}"
         )
 
@@ -197,7 +197,7 @@ async def _copy(session: ReadSession, start: ReadStart, *, clamp: bool, format: 
                 tell(written.summary())
             if written.not_text:
                 tell(
-                    f"{written.not_text:,} records hold bytes that are no UTF-8, which --format json cannot show; "
+                    f"{records_text(written.not_text)} with bytes that are no UTF-8, which --format json cannot show; "
                     "--format json-base64 can"
                 )
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import S2, AppendRecord, ReadSession, ReadStart, SeqNum, SeqNumMismatch, Stream
+from perdure.cli import main
 from perdure.cli.bench.command import measure
 from perdure.cli.bench.measured import MIB, Report, Run, Settings
 from perdure.cli.bench.report import bar, print_report
@@ -18,8 +19,9 @@ from perdure.cli.bench.running import pause_secs
 from perdure.cli.bench.view import sparks
 from perdure.cli.output import console
 from perdure.client.transports.local import LocalTransport
+from tests.cli.terminal import Terminal
 from tests.patience import PATIENCE_SECONDS
-from tests.perdure_command import on_terminal, perdure, started
+from tests.perdure_command import perdure, started
 from tests.serve_command import ServeCommand
 
 FAST = ("-d", "300ms", "-w", "0", "-b", "1KiB")
@@ -78,26 +80,41 @@ async def test_a_signal_ends_with_partial_results(data: str, number: signal.Sign
     assert await streams(data) == []
 
 
-async def test_a_terminal_sees_it_live_and_ctrl_c_ends_it(data: str) -> None:
-    async with on_terminal("bench", "my-basin", "-d", "1h", "-t", "1", "--data", data) as terminal:
+def test_a_terminal_sees_it_live_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+
+    async def made() -> None:
+        async with S2.open(data) as s2:
+            await s2.basins.ensure("my-basin")
+
+    asyncio.run(made())
+    with Terminal("bench", "my-basin", "-d", "1h", "-t", "1", "--data", data, columns=120) as terminal:
         for words in ("append and tail", "Ctrl-C ends it with what there is", "MiB/s", " ms", "█"):
-            await terminal.wait_for(words)
-        terminal.press("\x03")
-        assert await terminal.status() == 130
-    assert "ended early: these results are partial" in terminal.shown
-    assert await streams(data) == []
+            terminal.wait_for(words)
+        terminal.enter("\x03")
+        assert terminal.wait() == 130
+    assert "ended early: these results are partial" in terminal.plain
+    assert asyncio.run(streams(data)) == []
 
 
-async def test_what_is_wrong_with_the_call_is_told(data: str) -> None:
+def test_what_is_wrong_with_the_call_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = str(tmp_path / "data")
+
+    async def made() -> None:
+        async with S2.open(data):
+            pass
+
+    asyncio.run(made())
     for arguments, status, message in (
         (("my-basin", "-b", "100"), 2, "expected 128 to 1048576 bytes (1 MiB), got '100'"),
         (("my-basin", "-t", "0"), 2, 'expected MiB a second, such as 0.5 or 10, or "max", got'),
         (("my-basin", "-d", "0"), 2, "expected a time above 0"),
         (("no-such-basin",), 3, "no-such-basin"),
     ):
-        found = await perdure("bench", *arguments, "--data", data)
-        assert (found.status, found.out) == (status, b"")
-        assert message in found.err
+        assert main(["bench", *arguments, "--data", data]) == status
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert message in err
 
 
 class ReadFromElsewhere(Stream):
