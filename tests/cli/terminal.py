@@ -49,8 +49,8 @@ class Terminal:
 
     @property
     def plain(self) -> str:
-        """What is shown, without its colours."""
-        return _STYLE.sub("", self.shown).replace("\r\n", "\n")
+        """What is shown, without its colours and bells."""
+        return _STYLE.sub("", self.shown).replace("\r\n", "\n").replace("\a", "")
 
     def wait_for(self, text: str) -> None:
         """Until the terminal has shown it."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -348,3 +351,41 @@ def test_a_terminal_shows_a_table_that_no_name_breaks(tmp_path: Path) -> None:
     assert f"{BASIN}/a/b c%20d\\x1b[31m[bold]  " in terminal.plain
     assert "\x1b[36m" in shown
     assert "\x1b[36m" not in terminal.shown
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_who_waits_for_a_service(number: signal.Signals, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        # Whoever runs the tests in the background of a shell script has them ignore SIGINT, and children inherit that.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        command = [sys.executable, "-m", "perdure", "ls", "--endpoint", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+            try:
+                silent.settimeout(PROCESS_SECONDS)
+                with silent.accept()[0]:
+                    process.send_signal(number)
+                    assert process.wait(PROCESS_SECONDS) == status
+            finally:
+                process.kill()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+
+def test_bash_completes_commands_options_and_addresses(tmp_path: Path) -> None:
+    """In a shell that somebody types into: bash takes words apart at the colon of an address."""
+    data = filled(tmp_path / "data")
+    with BlockingS2.open(data) as s2:
+        s2.basin("my-first-basin").stream("chats/$(exit)").append([AppendRecord("r")])
+    shell = ("bash", "--norc", "--noprofile", "-i")
+    with Terminal(program=shell, columns=200, PERDURE_DATA=str(data), PS1="$ ", HISTFILE="") as terminal:
+        terminal.enter(
+            f'perdure() {{ {sys.executable} -m perdure "$@"; }}; . <(perdure completion bash); echo re""ady\n'
+        )
+        terminal.wait_for("ready")
+        terminal.enter(f"perdure get-stream-conf\ts2://my-f\tch\t2 --da\t{data} --js\t | cat; exit\n")
+        terminal.wait()
+    plain = terminal.plain
+    assert f"perdure get-stream-config {BASIN}/chats/2 " in plain
+    assert '{"storage_class":"express"' in plain
+    assert "$(exit)" not in plain, "a name that the shell would obey is not offered"

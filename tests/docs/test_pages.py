@@ -34,7 +34,7 @@ COMMANDS: Final = [
     for line in block.code.splitlines()
     if line.startswith("$ ")
 ]
-PROGRAMS: Final = {"perdure", "granian", "pip", "make", "curl", "export", "cd", "python"}
+PROGRAMS: Final = {"perdure", "granian", "pip", "make", "curl", "export", "cd", "python", "echo", "printf"}
 """What commands begin with; tests below, and those that run pages, look at each kind."""
 LOOKED_AT: Final = {"json", "console", "ini", "dockerfile"}
 """Languages of blocks that no test names, since there is a test here for all of a kind."""
@@ -46,6 +46,7 @@ STARTED: Final = [
 ]
 """The arguments of what unit files and images start."""
 NOT_ABOUT_CODE: Final = (*GUIDES, "index", "performance", "contributing", "changelog", "cluster")
+RUN_BY_A_SHELL: Final = ("command-line",)  # by test_command_line.py
 _LINK: Final = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _OPTIONS: Final = re.compile(r"^<!-- options: (\S+) -->\n((?:^\|.*\n)+)", re.MULTILINE)
 OPTIONS: Final = [found for path in DOCS.glob("*.md") for found in _OPTIONS.findall(path.read_text())]
@@ -63,7 +64,8 @@ def test_a_page_has_one_title_and_begins_with_code(path: Path) -> None:
     assert re.findall(r"^# .+$", text, re.M) == [path.read_text().splitlines()[0]]
     if path.stem not in NOT_ABOUT_CODE:
         first = blocks(path.stem)[0]
-        assert (first.language, first.fragment) == ("python", None)
+        language = "console" if path.stem in RUN_BY_A_SHELL else "python"
+        assert (first.language, first.fragment) == (language, None)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,6 +11,7 @@ CONTENTS: Final = {
         "frameworks",
         "operating-chats",
         "observability",
+        "command-line",
         "deploy",
         "secure",
         "backups",

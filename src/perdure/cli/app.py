@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
-import signal
 import sys
-from collections.abc import Coroutine
 from importlib.util import find_spec
 from typing import Final, NamedTuple
 
@@ -314,7 +311,9 @@ def _run(app: App, arguments: list[str]) -> int:
     try:
         outcome = function(*bound.args, **bound.kwargs)
         if inspect.iscoroutine(outcome):
-            outcome = asyncio.run(_until_terminated(outcome))
+            from .running import run_until_terminated  # help has no use for an event loop
+
+            outcome = run_until_terminated(outcome)
     except BrokenPipeError:
         raise
     except (PerdureError, OSError) as exc:
@@ -332,22 +331,3 @@ def _tell_misuse(exc: CycloptsError) -> int:
         " ".join(chain), misuse_message(exc, tuple(_BY_NAME)), f"`{' '.join(('perdure', *chain, '--help'))}` tells more"
     )
     return ExitStatus.USAGE
-
-
-async def _until_terminated(work: Coroutine[object, object, int | None]) -> int | None:
-    """`work`, cancelled by SIGTERM as Ctrl-C cancels it, so that it closes what it has open."""
-    task = asyncio.ensure_future(work)
-    terminated = False
-
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if terminated:
-            return 128 + signal.SIGTERM
-        raise
