@@ -45,7 +45,7 @@ STARTED: Final = [
     for found in re.findall(r"^(?:ExecStart=|ENTRYPOINT )(.*)$", code.code, re.M)
 ]
 """The arguments of what unit files and images start."""
-NOT_ABOUT_CODE: Final = (*GUIDES, "index", "performance", "contributing", "changelog", "cluster")
+NOT_ABOUT_CODE: Final = (*GUIDES, "index", "performance", "contributing", "changelog", "cluster", "inspector")
 RUN_BY_A_SHELL: Final = ("command-line",)  # by test_command_line.py
 _LINK: Final = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _OPTIONS: Final = re.compile(r"^<!-- options: (\S+) -->\n((?:^\|.*\n)+)", re.MULTILINE)

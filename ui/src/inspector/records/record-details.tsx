@@ -33,7 +33,7 @@ export function RecordDetails({ record, now, onClose }: RecordDetailsProps) {
           <Cross />
         </button>
       </header>
-      <dl className="facts">
+      <dl className="record-facts">
         <div>
           <dt>Timestamp</dt>
           <dd>
@@ -70,7 +70,7 @@ export function RecordDetails({ record, now, onClose }: RecordDetailsProps) {
       {!command && headers.length > 0 && (
         <section>
           <h3>Headers</h3>
-          <dl className="headers">
+          <dl className="record-headers">
             {headers.map(({ name, value }, index) => (
               <div key={index}>
                 <dt>{label(name)}</dt>

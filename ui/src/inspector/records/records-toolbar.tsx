@@ -31,7 +31,7 @@ export function RecordsToolbar(props: RecordsToolbarProps) {
   const { time, onTime, follow, paused, onPause, onAsk } = props;
   const count = tail - first;
   return (
-    <div className="toolbar" role="toolbar" aria-label="Records">
+    <div className="toolbar">
       <label className="search">
         <Search />
         <span className="hidden">Filter the records that are loaded</span>
@@ -57,7 +57,7 @@ export function RecordsToolbar(props: RecordsToolbarProps) {
           ? `${formatCount(count)} record${count === 1 ? "" : "s"}`
           : `${formatCount(found)} of ${formatCount(held)} loaded`}
       </span>
-      <span className="live" data-state={paused ? "paused" : follow.kind} title={follow.kind === "lost" ? follow.error.message : ""}>
+      <span className="live-state" data-state={paused ? "paused" : follow.kind} title={follow.kind === "lost" ? follow.error.message : ""}>
         {paused ? "Paused" : LIVE[follow.kind]}
       </span>
       <button className="button" aria-pressed={paused} onClick={onPause} title={paused ? "Resume (p)" : "Pause (p)"}>
