@@ -188,6 +188,26 @@ async def test_a_sink_gets_what_waits_and_what_comes_as_far_as_it_has_room() -> 
     await task
 
 
+async def test_the_caller_sees_a_chunk_before_it_is_sent_to_be_stored() -> None:
+    events: list[str] = []
+    tell = events.append
+
+    class Sender(Shelf):
+        """Sends what it is given in the next round of the loop, as the writer of a generation does."""
+
+        def put(self, body: bytes) -> None:
+            super().put(body)
+            asyncio.get_running_loop().call_soon(tell, f"sent {body.decode()}")
+
+    tee = tee_of(Numbers(2))
+    tee.stored.pour_into(Sender(10))
+    task = tee.start("test")
+    async for chunk in tee.told:
+        tell(f"shown {chunk.body.decode()}")
+    await task
+    assert events == ["shown 1 ", "sent 1 ", "shown 2 ", "sent 2 "]
+
+
 async def test_a_sink_that_has_no_room_any_more_lets_the_caller_go_on_once_storing_is_over() -> None:
     shelf = Shelf(10)
     tee = tee_of(Numbers(500))

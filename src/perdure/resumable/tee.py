@@ -168,8 +168,8 @@ class Tee:
         try:
             try:
                 async for chunk in self._source:
+                    self.told.put(chunk)  # first, so that its reader runs before the append is made
                     self.stored.put(chunk)
-                    self.told.put(chunk)
                     while self._is_far_ahead:
                         await self.room.wait()
             finally:
