@@ -35,7 +35,7 @@ PACKAGES = {
 
 _DELTA = re.compile(r'"delta":"(\d+)"')
 _WARM_UP_ANSWERS = 20
-_SETTLE_SECONDS = 0.2
+_SETTLE_SECONDS = 0.5
 """Before tabs resume, and before the first token: who resumes before Redis has taken the answer's subscription is
 never heard by `resumable-stream`."""
 
