@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -24,8 +25,16 @@ class ServeCommand:
     of its processes.
     """
 
-    def __init__(self, data: Path | str | None, *options: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        data: Path | str | None,
+        *options: str,
+        cwd: Path | None = None,
+        command: Sequence[str] = COMMAND,
+        **environment: str,
+    ) -> None:
         self._cwd = cwd
+        self._command = command
         port = () if "--port" in options else ("--port", "0")
         self._arguments = (*(() if data is None else ("--data", str(data))), *port, *options)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
@@ -52,7 +61,7 @@ class ServeCommand:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self._command,
             *self._arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[1] / "src"
-FLOOR = {"model", "errors", "_version"}
+FLOOR = {"model", "errors", "_extras", "_version"}
 BELOW_CLIENT = FLOOR | {"wire", "telemetry"}
 ABOVE_CLIENT = BELOW_CLIENT | {"client"}
 
@@ -17,6 +17,7 @@ ABOVE_CLIENT = BELOW_CLIENT | {"client"}
 MAY_IMPORT = {
     "model": FLOOR,
     "errors": FLOOR,
+    "_extras": set[str](),
     "_version": set[str](),
     "wire": FLOOR,
     "telemetry": {"errors", "_version"},

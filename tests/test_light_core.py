@@ -13,6 +13,7 @@ OPTIONAL = (
     "cyclopts",
     "granian",
     "nacl",
+    "opentelemetry",
     "prometheus_client",
     "pydantic",
     "rich",
@@ -60,7 +61,7 @@ from perdure.cli import main
 
 assert main(["--help"]) == 0
 ours = {name.split(".")[1] for name in sys.modules if name.startswith("perdure.")}
-assert ours == {"_version", "cli", "errors"}, ours
+assert ours == {"_extras", "_version", "cli", "errors"}, ours
 assert not {"asyncpg", "apsw", "msgspec", "granian"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PROCESS_SECONDS)

@@ -1,4 +1,4 @@
-"""The version of the package; `pyproject.toml` says the same."""
+"""The version of the package, said here only: the build reads it."""
 
 from typing import Final
 

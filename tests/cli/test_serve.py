@@ -345,4 +345,4 @@ async def test_missing_packages_are_named_with_the_way_to_install_them() -> None
     async with asyncio.timeout(PATIENCE_SECONDS):
         _, said = await process.communicate()
     assert process.returncode == 1
-    assert said.decode() == "perdure serve: needs uvloop; install it with: pip install 'perdure[server]'\n"
+    assert said.decode() == "perdure serve: this command needs uvloop; install it with: pip install 'perdure[server]'\n"

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
+from .._extras import missing
 from .._version import __version__
 from ..errors import PerdureError
 from .exits import STATUS_HELP, ExitStatus, status_of, tell_failure
@@ -303,10 +304,9 @@ def _run(app: App, arguments: list[str]) -> int:
     if known is None or function.__module__ != f"{__package__}.{known.function.partition(':')[0]}":
         function(*bound.args, **bound.kwargs)  # --help and --version
         return ExitStatus.FINE
-    missing = [name for name in known.needs if find_spec(name) is None]
-    if missing:
-        install = f"install it with: pip install 'perdure[{known.extra}]'"
-        tell_failure(known.name, f"needs {', '.join(missing)}; {install}")
+    absent = [name for name in known.needs if find_spec(name) is None]
+    if absent:
+        tell_failure(known.name, missing("this command", ", ".join(absent), known.extra))
         return ExitStatus.FAILED
     try:
         outcome = function(*bound.args, **bound.kwargs)

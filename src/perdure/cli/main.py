@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
+from .._extras import missing
+
 NEEDED_PACKAGES: Final = ("cyclopts", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status, which `perdure --help` explains."""
-    missing = [name for name in NEEDED_PACKAGES if find_spec(name) is None]
-    if missing:
-        needed = f"needs {' and '.join(missing)}; install it with: pip install 'perdure[cli]'"
-        print(f"perdure: the command line {needed}", file=sys.stderr)
+    absent = [name for name in NEEDED_PACKAGES if find_spec(name) is None]
+    if absent:
+        print(f"perdure: {missing('the command line', ' and '.join(absent), 'cli')}", file=sys.stderr)
         return 1
     from .app import run
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final, Protocol
 
+from .._extras import missing
 from ..errors import DecryptionFailed, UsageError
 from ..model.configs import Cipher
 from ..model.encryption import KEY_BYTES
@@ -87,7 +88,5 @@ def load(cipher: Cipher) -> None:
     try:
         AEADS[cipher](bytes(KEY_BYTES))
     except ImportError as exc:
-        raise UsageError(
-            f"streams with the cipher '{cipher.value}' need packages that are not installed, or too old ({exc}): "
-            "install `perdure[encryption]`"
-        ) from exc
+        package = f"a package that is not there, or too old ({exc})"
+        raise UsageError(missing(f"the cipher '{cipher.value}'", package, "encryption")) from exc

@@ -11,6 +11,7 @@ import zlib
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from .._extras import missing
 from ..errors import BadRequest, UsageError
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ class _ZstdContexts:
         try:
             import zstandard
         except ImportError:
-            raise UsageError(
-                "zstd needs the package `zstandard`: install it, or choose gzip or no compression"
-            ) from None
+            raise UsageError(missing("compression by zstd", "zstandard", "zstd")) from None
         self.compressor: zstandard.ZstdCompressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         self.decompressor: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
 

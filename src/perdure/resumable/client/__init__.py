@@ -10,12 +10,12 @@ Needs httpx: `pip install 'perdure[client]'`.
 
 from __future__ import annotations
 
+from ..._extras import missing as _missing_text
+
 try:
     import httpx as _httpx  # noqa: F401 - the modules below need it, and this one says so
 except ImportError as _missing:
-    raise ImportError(
-        "perdure.resumable.client needs httpx; install it with: pip install 'perdure[client]'"
-    ) from _missing
+    raise ImportError(_missing_text("perdure.resumable.client", "httpx", "client")) from _missing
 
 from ..anthropic_accumulator import (
     Accumulator,

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from ..._extras import missing
 from ...errors import PerdureError, StorageFailed, StorageFull, UsageError
 from ..opening import has_password, shown
 
@@ -81,10 +82,7 @@ def load_driver() -> Any:  # the module, which has no types
     try:
         import asyncpg
     except ModuleNotFoundError as exc:
-        raise UsageError(
-            "the PostgreSQL engine needs the package asyncpg: install perdure with the extra `postgres`, "
-            "as in `pip install 'perdure[postgres]'`"
-        ) from exc
+        raise UsageError(missing("the PostgreSQL engine", "asyncpg", "postgres")) from exc
     return asyncpg
 
 
