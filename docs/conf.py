@@ -24,7 +24,7 @@ extensions = [
 exclude_patterns = ["_static", "results"]
 root_doc = "index"
 nitpicky = True
-smartquotes = False  # "" is a text of no length in our docstrings, and no pair of quotation marks
+smartquotes_action = "D"  # dashes only: "" is a text of no length in our docstrings, and no pair of quotation marks
 suppress_warnings = ["myst.header"]  # a heading that skips a level, as where CONTRIBUTING.md is included
 
 myst_enable_extensions = ["attrs_block", "fieldlist"]
@@ -33,6 +33,7 @@ myst_all_links_external = False
 
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
+autoclass_content = "both"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "exclude-members": "__init__, __new__"}

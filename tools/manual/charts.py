@@ -75,10 +75,10 @@ def chart(bars: Sequence[Bar], *, name: str, title: str, worse: str, better: str
     for number, bar in enumerate(bars):
         y, start, end = TOP + number * ROW_HEIGHT, min(middle, x(bar.ratio)), max(middle, x(bar.ratio))
         kind = "good" if bar.ratio >= 1 else "miss"
-        arrow = " ▸" if bar.ratio > high else ""
+        shown = f"{bar.shown}{' ▸' if bar.ratio > high else ' ◂' if bar.ratio < low else ''}"
         lines += [
             f'<text x="{LEFT - 12}" y="{y + 11}">{escape(bar.label)}</text>',
             f'<rect class="{kind}" x="{start}" y="{y + 17}" width="{max(end - start, 1.5):.1f}" height="11" rx="2"/>',
-            f'<text class="small" x="{end + 6}" y="{y + 27}">{escape(bar.shown + arrow)}</text>',
+            f'<text class="small" x="{end + 6}" y="{y + 27}">{escape(shown)}</text>',
         ]
     return "\n".join([*filter(None, lines), "</svg>\n"])
