@@ -20,14 +20,17 @@ def print_report(run: Run, screen: Console) -> None:
     """Print the outcome."""
     screen.print()
     screen.print(title_line(run), soft_wrap=True)
+    screen.print()
     screen.print(_throughput(run))
+    screen.print()
     if run.append.latencies.count:
         screen.print(_latencies(run.append.latencies, run.tail.latencies))
+        screen.print()
     screen.print(_verdict(run), soft_wrap=True)
 
 
 def _throughput(run: Run) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     table.add_column("throughput", no_wrap=True)
     for title in ("MiB/s", "records/s", "records", "size", "time"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -53,7 +56,7 @@ def _flow(flow: Flow) -> list[Text]:
 
 
 def _latencies(ack: Latencies, end_to_end: Latencies) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("latency", no_wrap=True)
     for title in ("ack", "end to end"):
         table.add_column(title, justify="right", no_wrap=True, min_width=14)

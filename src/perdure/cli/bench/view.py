@@ -83,7 +83,7 @@ class View:
     def drawn(self, now_ns: int, width: int, *, stopping: bool) -> RenderableType:
         """The whole view, for a terminal of this width."""
         wide = width >= _NARROW
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
         for title in ("MiB/s", "records/s", "records", "p50", "p99", "max"):
             table.add_column(title, justify="right", no_wrap=True)
@@ -102,7 +102,7 @@ class View:
             if stopping
             else Text("Ctrl-C ends it with what there is", "dim")
         )
-        return Padding(Group(head, Text(), self._phase(now_ns, wide), table, hint), (1, 2, 0, 2))
+        return Padding(Group(head, Text(), self._phase(now_ns, wide), Text(), table, Text(), hint), (1, 2, 0, 2))
 
     def _row(self, name: str, style: str, recent: Recent, *, latencies: bool, wide: bool) -> list[Text]:
         flow = recent.flow
