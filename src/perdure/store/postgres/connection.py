@@ -117,8 +117,6 @@ class Connection:
         self.unreplicated: bool = False
         """Whether the server warned that something was committed without the standbys that it should have waited
         for."""
-        self.process: int | None = None
-        """The server's process that we talk to, for whoever wants to know and has asked; a pooler claims another."""
         raw.add_log_listener(self._on_log)
 
     def _on_log(self, _: object, message: asyncpg.PostgresLogMessage) -> None:

@@ -47,10 +47,10 @@ _REGISTER: Final = (
 )
 
 _STILL_WAITS: Final = (
-    "SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_stat_activity "
-    "WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep' AND usename = current_user)"
+    "SELECT set_config('application_name', $1, false), EXISTS (SELECT FROM pg_stat_activity "
+    "WHERE application_name = $1 AND pid <> pg_backend_pid() AND wait_event = 'SyncRep' AND usename = current_user)"
 )
-"""The server's process for this connection, and whether one of those others commits and waits for a standby."""
+"""Whether an earlier connection of this session commits and waits for a standby. They are told by their name."""
 
 
 class Pauses:
@@ -97,8 +97,6 @@ class Session:
         self._marked = 0
         self._conflicted: list[StreamId] = []
         self._has_been_away = False
-        self._left: set[int] = set()
-        """The server's processes of connections that were given up since the last one that was sound."""
 
     async def aclose(self) -> None:
         """Take the row away and end the connection."""
@@ -224,7 +222,7 @@ class Session:
                 await self._register(connection)
             except (ConnectionLost, TransactionUndone) as exc:
                 if connection is not None:
-                    self._leave(connection)
+                    connection.terminate()
                 pause = pauses.next()
                 if asyncio.get_running_loop().time() + pause > deadline:
                     self._has_been_away = True
@@ -236,16 +234,14 @@ class Session:
                 raise
             else:
                 self._connection, self._has_been_away = connection, False
-                self._left.clear()
                 return connection
 
     async def _check_left(self, connection: Connection) -> None:
         """Register only when no commit of ours waits for a standby: another would wait behind it, and one more after
         each try, until the server had no connections left. Nobody may end such a wait: that would be no commit.
         """
-        (row,) = await connection.fetch(_STILL_WAITS, list(self._left))
-        connection.process, still_waits = cast("tuple[int, bool]", tuple(row))
-        if still_waits:
+        (row,) = await connection.fetch(_STILL_WAITS, f"perdure {self._writer_id}")
+        if row[1]:
             raise ConnectionLost("a commit of this server still waits for a synchronous standby")
 
     async def _register(self, connection: Connection) -> None:
@@ -257,13 +253,8 @@ class Session:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self._leave(self._connection)
+            self._connection.terminate()
             self._connection = None
-
-    def _leave(self, connection: Connection) -> None:
-        if connection.process is not None:
-            self._left.add(connection.process)
-        connection.terminate()
 
 
 async def _give_up(connection: Connection) -> None:
