@@ -23,15 +23,25 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800), pytest.mark.asyncio(l
 
 DISK_BYTES = 512 * 1024 * 1024
 """Room for the files of a fresh server, and for the log of some minutes."""
+PREFIX = "perdure-small-disk-"
 PIECE_BYTES = 64 * 1024
 SUFFERING_SECONDS = 10.0
 """For so long the load goes on with the disk full; what becomes of it then differs each time, and all of it is fine."""
 
 
+def _unmount_what_was_left() -> None:
+    """By runs that were killed; their process ids are in the names."""
+    for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        if not Path(f"/proc/{place.name.removeprefix(PREFIX).partition('-')[0]}").exists() and os.geteuid() == 0:
+            subprocess.run(["umount", "--lazy", str(place)], capture_output=True, check=False)
+            place.rmdir()
+
+
 @pytest.fixture(scope="module")
 def small_disk() -> Iterator[Path]:
     """A file system of its own, as large as that."""
-    place = Path(tempfile.mkdtemp(prefix="perdure-small-disk-"))
+    _unmount_what_was_left()
+    place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     place.chmod(0o755)
     mounted = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=755", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mounted, capture_output=True, check=False).returncode:
