@@ -39,7 +39,7 @@ async def test_their_memory_is_bounded_and_others_are_served(postgres_url: str) 
         stream = await (await s2.basins.create(BASIN)).streams.create("long")
         async with stream.append_session() as session:
             for _ in range(BATCHES):
-                await session.submit([AppendRecord(b"x" * (MIB - 100))])
+                _ = await session.submit([AppendRecord(b"x" * (MIB - 100))])
         async with asyncio.timeout(2 * PATIENCE_SECONDS):
             assert await everything(s2) == BATCHES
         before = resident_bytes(server)

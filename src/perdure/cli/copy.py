@@ -97,7 +97,7 @@ async def _passes(
     line = ProgressLine(shown=sys.stderr.isatty())
 
     def show(now: Totals) -> None:
-        line.show(f"{now.streams:,} streams, {size_text(now.stored_bytes)} copied")
+        line.show(f"{_counted(now.streams, 'stream')}, {size_text(now.stored_bytes)} copied")
 
     verify = Verify.NOTHING if options.no_verify else Verify.ALL
     told = asyncio.create_task(stop.wait())
@@ -132,9 +132,15 @@ def _print(options: CopyOptions, totals: Totals, seconds: float) -> None:
         fields = {name: getattr(totals, name) for name in totals.__struct_fields__}
         print(dumps({**fields, "seconds": round(seconds, 3)}), flush=True)
         return
-    verified = "" if options.no_verify else f", {totals.verified_blocks:,} batches verified"
+    verified = "" if options.no_verify else f", {_counted(totals.verified_blocks, 'batch', 'batches')} verified"
+    behind = f"{totals.behind:,} {'was' if totals.behind == 1 else 'were'} behind"
+    copied = f"{_counted(totals.blocks, 'batch', 'batches')}, {size_text(totals.stored_bytes)}"
     print(
-        f"{shown(options.target)} is a copy of {totals.streams:,} streams; {totals.behind:,} were behind, by "
-        f"{totals.blocks:,} batches, {size_text(totals.stored_bytes)}{verified}, in {seconds:.1f} s",
+        f"{shown(options.target)} is a copy of {_counted(totals.streams, 'stream')}; "
+        f"{behind}, by {copied}{verified}, in {seconds:.1f} s",
         flush=True,
     )
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
