@@ -7,6 +7,7 @@ import { useShortcuts } from "../shortcuts";
 import { FORMAT_NAMES } from "./formats/format";
 import type { Generation, State } from "./generation";
 import { GenerationView } from "./generation-view";
+import { useNow } from "./lease";
 import { Near } from "./near";
 import { STATES } from "./state-names";
 import { type ReadChat, useChatLog } from "./use-chat-log";
@@ -17,6 +18,8 @@ import "./chat.css";
 const DRAWN_AT_END = 3;
 const SHOWN_IN_STRIP = 240;
 const AT_END_PX = 48;
+/** How often it is looked whether the lease of the last generation is over. */
+const LOOK_MS = 1_000;
 
 interface ChatViewProps {
   client: StoreClient;
@@ -58,7 +61,8 @@ function NothingYet({ chat: { tail, log, version } }: { chat: ReadChat }) {
 
 function Bar({ chat: { log, following, from, readEarlier } }: { chat: ReadChat }) {
   const { generations } = log;
-  const now = Date.now();
+  const last = generations.at(-1);
+  const now = useNow(last?.claim && !last.ending ? LOOK_MS : undefined, last?.last.timestamp ?? 0);
   const counts = new Map<State, number>();
   for (const generation of generations) {
     const state = generation.stateAt(now);
