@@ -14,6 +14,7 @@ CONTENTS: Final = {
         "command-line",
         "deploy",
         "secure",
+        "inspector",
         "backups",
         "beyond-one-machine",
         "cluster",
