@@ -51,7 +51,7 @@ class Tally:
     """What was acknowledged so far."""
 
     def __init__(self) -> None:
-        self.records = 0
+        self.records: int = 0
         self._first: AppendAck | None = None
         self._last: AppendAck | None = None
         self._begun = time.monotonic()

@@ -44,8 +44,8 @@ class ChainWriter:
         """`origin` is the link before the first; a random one if not given."""
         assert body_bytes >= OVERHEAD_BYTES, "a body has room for its link"
         self.origin: Final = secrets.token_bytes(LINK_BYTES) if origin is None else origin
-        self.link = self.origin
-        self.count = 0
+        self.link: bytes = self.origin
+        self.count: int = 0
         self._filling_bytes = body_bytes - OVERHEAD_BYTES
         # Cut from one long piece at ever new places: random enough that nothing is gained by compressing a batch of
         # them, for a fraction of the time that new random bytes take.
@@ -65,8 +65,8 @@ class ChainReader:
     """Follows a chain from its beginning, and finds the first fault in it."""
 
     def __init__(self, origin: bytes) -> None:
-        self.link = origin
-        self.count = 0
+        self.link: bytes = origin
+        self.count: int = 0
         """How many records were as they were written."""
         self.fault: Fault | None = None
 

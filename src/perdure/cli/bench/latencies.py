@@ -17,8 +17,8 @@ class Latencies:
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
-        self.count = 0
-        self.max_ns = 0
+        self.count: int = 0
+        self.max_ns: int = 0
         self._total = 0
 
     def add(self, ns: int, times: int = 1) -> None:

@@ -43,8 +43,8 @@ class Flow:
     """Records that go one way: how many, since when, and how long each took if that is measured."""
 
     def __init__(self) -> None:
-        self.records = 0
-        self.bytes = 0
+        self.records: int = 0
+        self.bytes: int = 0
         self.latencies: Final = Latencies()
         self._begun_ns = 0
         self._last_ns = 0
@@ -79,15 +79,15 @@ class Run:
     def __init__(self, settings: Settings, address: str) -> None:
         self.settings: Final = settings
         self.address: Final = address
-        self.phase = Phase.WRITING
-        self.phase_begun_ns = 0
+        self.phase: Phase = Phase.WRITING
+        self.phase_begun_ns: int = 0
         self.append: Final = Flow()
         self.tail: Final = Flow()
         self.catch_up: Final = Flow()
         self.fault: Fault | None = None
-        self.fault_of = ""
+        self.fault_of: str = ""
         """Which of the two reads has found it."""
-        self.complete = False
+        self.complete: bool = False
         """Whether it has done all that it was to do."""
 
     def enter(self, phase: Phase, now_ns: int) -> None:
