@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +20,15 @@ MEASURED, NODE = Measured(), Node()
 def test_the_page_says_what_the_model_says() -> None:
     """After `python -m tools.scaling --write` it does."""
     text = scaling.PAGE.read_text()
-    assert "<!-- scaling -->" in text
-    assert page(text, scaling.tables(MEASURED, NODE, Prices())) == text
+    found = scaling.tables(MEASURED, NODE, Prices())
+    assert found in text
+    assert page(text, found) == text
+
+
+@pytest.mark.parametrize("before", ["", "| an old table |\n\n"])
+def test_tables_are_written_where_the_page_wants_them(before: str) -> None:
+    text = f"Above.\n\n<!-- scaling -->\n\n{before}<!-- end -->\n\nBelow.\n"
+    assert page(text, "| new |") == "Above.\n\n<!-- scaling -->\n\n| new |\n\n<!-- end -->\n\nBelow.\n"
 
 
 def test_the_command_takes_other_machines() -> None:

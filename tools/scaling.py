@@ -218,12 +218,12 @@ def tables(measured: Measured, node: Node, prices: Prices) -> str:
     return "\n".join(lines)
 
 
-_PLACE: Final = re.compile(r"(<!-- scaling -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+_PLACE: Final = re.compile(r"(<!-- scaling -->\n\n)(?:.*?\n\n)??(<!-- end -->)", re.DOTALL)
 
 
 def page(text: str, found: str) -> str:
     """The page with these tables in it."""
-    return _PLACE.sub(lambda place: place[1] + found + place[2], text)
+    return _PLACE.sub(lambda place: f"{place[1]}{found}\n\n{place[2]}", text)
 
 
 def main() -> None:
