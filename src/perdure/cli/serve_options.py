@@ -130,7 +130,7 @@ class ServeOptions:
         Parameter(
             env_var=INIT_FILE_VARIABLE,
             metavar="FILE",
-            help="JSON file of basins and streams to make sure of at the start and at SIGHUP.",
+            help="JSON or TOML file of basins and streams to make sure of at the start and at SIGHUP.",
         ),
     ] = None
     ui: Annotated[
