@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.errors import StreamNotFound
+from perdure.errors import StreamNotFound, Unavailable
 from perdure.model.limits import MAX_READ_BYTES, MAX_READ_RECORDS
 from perdure.model.records import AppendRecord
 from perdure.store.catalogue import StreamId
@@ -182,6 +182,41 @@ async def test_closing_breaks_off_what_is_fetched(store: PostgresStore) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await engine.aclose()
         assert not any(task.get_name() == "perdure-read-ahead" for task in asyncio.all_tasks())
+
+
+async def test_who_waits_for_what_is_fetched_is_told_that_the_store_is_closed(store: PostgresStore) -> None:
+    engine = await store.open()
+    assert isinstance(engine, PostgresEngine)
+    stream = await filled(engine)
+    for at in (0, 1):
+        await piece(engine, stream, at)
+    await nothing_is_fetched()
+    async with blocks_locked(store.url) as other:
+        await piece(engine, stream, 2)
+        await somebody_waits(other)
+        reading = asyncio.ensure_future(piece(engine, stream, 3))
+        await asyncio.sleep(0)  # it waits for the piece that is being fetched
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            closing = asyncio.ensure_future(engine.aclose())
+            await asyncio.wait([reading])
+    assert isinstance(reading.exception(), Unavailable)  # and not cancelled, which its caller would take for an end
+    await closing
+
+
+async def test_who_goes_away_does_not_break_off_what_is_fetched(store: PostgresStore, engine: PostgresEngine) -> None:
+    stream = await filled(engine)
+    for at in (0, 1):
+        await piece(engine, stream, at)
+    await nothing_is_fetched()
+    async with blocks_locked(store.url) as other:
+        await piece(engine, stream, 2)
+        await somebody_waits(other)
+        reading = asyncio.ensure_future(piece(engine, stream, 3))
+        await asyncio.sleep(0)  # it waits for the piece that is being fetched
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert any(task.get_name() == "perdure-read-ahead" for task in asyncio.all_tasks())
+    assert [record.seq_num for record in await records_of(engine, stream, 3)] == [3, 4, 5]
 
 
 def blocks_of(sizes: list[tuple[int, int, int | None]]) -> list[Block]:

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from ...errors import PerdureError
+from ...errors import PerdureError, Unavailable
 from ...model.limits import MAX_READ_BYTES, MAX_READ_RECORDS
 from ..catalogue import StreamId
 from ..engine import BlockRange
@@ -171,9 +171,20 @@ class Reader:
 
 
 async def _found_ahead(task: asyncio.Task[_Fetched]) -> _Fetched:
-    """No blocks if they could not be fetched: then whoever asks reads by themselves."""
+    """No blocks if they could not be fetched: then whoever asks reads by themselves.
+
+    Who asks may go away without breaking the read off, which would cost its connection. Raises `Unavailable` if it was
+    broken off since the store is being closed: that is not the end of who asks.
+    """
     try:
-        return await task
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.add_done_callback(_unasked)
+        raise
+    if task.cancelled():
+        raise Unavailable("the store is closed")
+    try:
+        return task.result()
     except PerdureError as exc:
         logger.debug("nothing could be fetched ahead: %s", exc)
         return _Fetched()
