@@ -1,7 +1,8 @@
 """What is particular to reading from a store in this process."""
 
 from perdure import S2, AppendRecord, SeqNum
-from perdure.model.batches import Part, PlainRecords
+from perdure.model.batches import Part, PlainRecords, ReadBatch
+from perdure.model.limits import MAX_READ_RECORDS
 
 
 async def test_a_block_is_decoded_once_for_all_who_follow() -> None:
@@ -46,3 +47,16 @@ async def test_what_is_read_in_parts_is_all_of_it_and_counts_as_read() -> None:
         everything += part.bodies if isinstance(part, PlainRecords) else [record.body for record in part.records]
     assert everything == [b"x", *[b"%d" % number for number in range(200)] * 3, b"last"]
     assert sum(isinstance(part, PlainRecords) for part in parts) >= 2
+
+
+async def test_a_long_read_in_parts_begins_with_little_and_takes_more_in_each_step() -> None:
+    async with S2.open(":memory:") as s2:
+        stream = (await s2.basins.ensure("local-steps", create_stream_on_append=True)).stream("s")
+        for _ in range(12):
+            await stream.append([AppendRecord("x")] * MAX_READ_RECORDS)
+        steps: list[int] = []
+        async with stream.read_session(SeqNum(0), wait=0) as session:
+            while parts := await session.next_parts():
+                steps.append(sum(len(part.bodies) for part in parts if isinstance(part, PlainRecords)))
+                steps[-1] += sum(len(part.records) for part in parts if isinstance(part, ReadBatch))
+    assert [step for step in steps if step] == [1000, 2000, 4000, 4000, 1000]

@@ -14,6 +14,7 @@ from ...model.access_tokens import AccessTokenInfo
 from ...model.batches import AppendAck, AppendInput, Part, ReadBatch
 from ...model.configs import BasinConfig, BasinReconfiguration, StreamConfig, StreamReconfiguration
 from ...model.encryption import EncryptionKey
+from ...model.limits import MAX_READ_RECORDS
 from ...model.metrics import AccountMetricSet, BasinMetricSet, Metric, MetricsQuery, StreamMetricSet
 from ...model.positions import StreamPosition
 from ...model.reads import ReadRequest
@@ -33,9 +34,10 @@ MAX_SHARED_BYTES: Final = 64 * 1024
 """A decoded block of this size at most is kept for the next who is handed it; what follows live is mostly smaller."""
 
 
-MAX_PARTED_RECORDS: Final = 16_384
+MAX_PARTED_RECORDS: Final = 4 * MAX_READ_RECORDS
 """How many records come at once as bodies, where the API's batches end at 1,000: each step costs two hand-overs between
-threads. The bound of a mebibyte stays, so the loop is held up no longer than by two thousand records as values."""
+threads. The first step is no larger than a batch, and each of the next is twice the one before, so that the first bytes
+come soon, and a reader that takes nothing any more holds little: after a restart, thousands may come at once."""
 
 
 class LocalTransport:
@@ -246,13 +248,15 @@ class LocalReadChannel:
     def __init__(self, session: ReadSession, decoding: SharedDecoding) -> None:
         self._session = session
         self._decoding = decoding
+        self._parted_records = MAX_READ_RECORDS
 
     async def next(self) -> ReadBatch | None:
         delivery = await self._session.next()
         return None if delivery is None else self._decoding.batch(delivery)
 
     async def next_parts(self) -> tuple[Part, ...] | None:
-        delivery = await self._session.next(MAX_PARTED_RECORDS)
+        delivery = await self._session.next(self._parted_records)
+        self._parted_records = min(2 * self._parted_records, MAX_PARTED_RECORDS)
         return None if delivery is None else self._decoding.parts(delivery)
 
     async def aclose(self) -> None:
