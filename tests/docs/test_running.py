@@ -61,7 +61,7 @@ async def test_ai_sdk(tmp_path: Path) -> None:
         assert (answer.status_code, said(answer.text)) == (200, ANSWER)
         assert (await http.get("/api/chat/c1/stream")).status_code == 204
         assert (await http.post("/api/chat/c1/stop")).status_code == 204
-        page = block("ai-sdk", "useResumableChat") + "console.log(JSON.stringify(await loadMessages('c1')));"
+        page = block("ai-sdk", "loadMessages(id) {") + "console.log(JSON.stringify(await loadMessages('c1')));"
         (messages,) = await run_javascript(page, str(http.base_url).rstrip("/"))
         assert [message["role"] for message in json.loads(messages)] == ["user", "assistant"]
 
