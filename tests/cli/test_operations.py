@@ -184,7 +184,7 @@ def test_usage_and_places_are_told(cli: Cli) -> None:
         (["create-basin", BASIN, "--retention", "7d"], "there is no option --retention; did you mean"),
         (["create-basin", BASIN, "--retention-policy", "7"], "--retention-policy: expected a duration such as 7d"),
         (["create-basin", BASIN, "--retention-policy", "0s"], "cannot be kept for no time at all"),
-        (["create-basin", BASIN, "--storage-class", "slow"], '"slow" for --storage-class. Choose from: "standard"'),
+        (["create-basin", BASIN, "--storage-class", "slow"], '"slow" for --storage-class; choose from: "standard"'),
         (["ls", BASIN, "--limit", "0"], "--limit: expected a number from 1 on, got '0'"),
         (["ls", f"{BASIN}/a", "--prefix", "b"], "are two prefixes; give one of them"),
         (["trim", f"{BASIN}/x", "-1"], "perdure trim: "),
@@ -198,7 +198,7 @@ def test_usage_and_places_are_told(cli: Cli) -> None:
             ["issue-access-token", "a", "--ops", "read", "--expires-in", "1d", "--expires-at", "2026-12-01"],
             "--expires-in and --expires-at both say how long",
         ),
-        (["get-basin-metrics", BASIN, "sizes"], '"sizes" for SET. Choose from: "storage"'),
+        (["get-basin-metrics", BASIN, "sizes"], 'invalid value "sizes" for SET; choose from: "storage"'),
         (["get-account-metrics", "--since", "1d", "--start", "2026-12-01"], "--since and --start are two beginnings"),
         (["set-default-location", "no such place"], "location 'no such place' must be"),
         (["ls"], "is not the data directory of a store"),
@@ -274,6 +274,44 @@ async def test_a_service_with_access_tokens_is_worked_on_by_the_sdk_s_variables(
             3,
             "perdure check-tail: stream `none` in basin `my-first-basin` not found",
         )
+
+
+def test_who_only_looks_makes_no_tables_in_a_database(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["ls"], ["check-tail", f"{BASIN}/x"], ["delete-basin", BASIN, "--yes"], ["ls"]):
+        assert main([*command, "--engine", postgres_url]) == 2
+        assert "the database holds no store" in capsys.readouterr().err
+    assert main(["create-basin", BASIN, "--engine", postgres_url]) == 0
+    assert main(["ls", "--engine", postgres_url]) == 0
+    assert capsys.readouterr().out.startswith(BASIN)
+
+
+def test_a_closed_standard_stream_is_an_empty_one(tmp_path: Path) -> None:
+    data = str(filled(tmp_path / "data"))
+    for command, closed in ((["ls"], ">&- 2>&-"), (["append", f"{BASIN}/x"], "<&- >&-")):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "perdure", *command, "--data", data],
+            stderr=subprocess.PIPE,
+            timeout=PROCESS_SECONDS,
+            check=False,
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert done.stderr.startswith(b"nothing was appended")
+
+
+def test_a_file_that_is_not_there_is_named(cli: Cli) -> None:
+    filled(cli.data)
+    cli("append", f"{BASIN}/x", "--input", "no-such-file", status=1)
+    assert cli.told.startswith("perdure append: no-such-file: No such file or directory")
+
+
+def test_a_remedy_names_the_option(cli: Cli) -> None:
+    filled(cli.data)
+    cli("read", f"{BASIN}/chats/0", "--seq-num", "9", "--no-follow", "--output", os.devnull, status=1)
+    assert "--clamp" in cli.told
+    cli("reconfigure-basin", BASIN, "--stream-cipher", "aegis-256")
+    cli("create-stream", f"{BASIN}/sealed")
+    cli("append", f"{BASIN}/sealed", "--input", __file__, status=1)
+    assert "--encryption-key-file" in cli.told
 
 
 async def test_a_database_is_worked_on_like_a_directory(postgres_url: str) -> None:

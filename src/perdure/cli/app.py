@@ -13,9 +13,10 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from .._extras import missing
 from .._version import __version__
 from ..errors import PerdureError
-from .exits import STATUS_HELP, ExitStatus, status_of, tell_failure
+from .exits import STATUS_HELP, ExitStatus, failure_text, status_of, tell_failure
 from .misuse import misuse_message
 from .remedies import remedy
+from .standard_streams import supply_standard_streams
 
 RECORDS: Final = Group("Records", sort_key=1)
 BASINS: Final = Group("Basins and streams", sort_key=2)
@@ -277,6 +278,7 @@ def _shown_default(value: object) -> str | None:
 
 def run(arguments: list[str]) -> int:
     """Run what the arguments say; gives the exit status."""
+    supply_standard_streams()
     try:
         status = _run(build_app(), arguments)
         sys.stdout.flush()
@@ -318,7 +320,7 @@ def _run(app: App, arguments: list[str]) -> int:
         raise
     except (PerdureError, OSError) as exc:
         told = remedy(exc)
-        tell_failure(known.name, str(exc), *([] if told is None else [told]))
+        tell_failure(known.name, failure_text(exc), *([] if told is None else [told]))
         status = status_of(exc)
         return status if status is ExitStatus.USAGE or not known.plain_status else ExitStatus.FAILED
     return int(outcome or ExitStatus.FINE)

@@ -76,7 +76,7 @@ async def _copy(options: CopyOptions, selections: tuple[Selection, ...]) -> int:
     if options.follow:  # otherwise a signal ends the command as it ends any other
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-    source = await open_engine(options.source, maintain=False)
+    source = await open_engine(options.source, maintain=False, create=False)
     try:
         target = await open_engine(options.target)
         try:

@@ -41,6 +41,13 @@ def status_of(exc: Exception) -> ExitStatus:
             return ExitStatus.FAILED
 
 
+def failure_text(exc: Exception) -> str:
+    """What went wrong. The number that the system has for it is of no use to anybody."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror if exc.filename is None else f"{exc.filename}: {exc.strerror}"
+    return str(exc)
+
+
 def tell_failure(command: str, message: str, *remedies: str) -> None:
     """Say on the standard error what went wrong in `perdure COMMAND`, and what can be done about it."""
     from .output import printable

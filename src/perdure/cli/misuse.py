@@ -30,7 +30,8 @@ def misuse_message(exc: CycloptsError, commands: Sequence[str]) -> str:
         case RepeatArgumentError():
             return f"{exc.token.keyword} is given twice"
         case _:
-            return str(exc).removesuffix(".")
+            text = str(exc).removesuffix(".").replace(". Choose from: ", "; choose from: ")
+            return text[:1].lower() + text[1:]
 
 
 def _did_you_mean(given: str, known: Sequence[str]) -> str:

@@ -8,9 +8,9 @@
 `json-base64`           The same with standard base64 in place of texts: what it writes reads back as it was.
 ======================= ============================================================================================
 
-On the way out, a record without headers or without a body has no such field. On the way in, every field may be missing;
-`json-base64`           The same with standard base64 in place of texts: what it writes reads back as it was.
-that would otherwise go unnoticed.
+On the way out, a record without headers or without a body has no such field. On the way in, every field may be missing,
+and `seq_num` says nothing: the stream gives the number. A field of another name is refused, since a misspelt one would
+otherwise go unnoticed.
 """
 
 from __future__ import annotations

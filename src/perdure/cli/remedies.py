@@ -5,10 +5,12 @@ from __future__ import annotations
 from ..errors import (
     AccessTokenNotFound,
     AuthenticationFailed,
+    BadRequest,
     BasinNotFound,
     FencingTokenMismatch,
     PerdureError,
     PermissionDenied,
+    ReadUnwritten,
     ResourceExists,
     StreamNotFound,
     TransportError,
@@ -32,6 +34,12 @@ def remedy(exc: Exception) -> str | None:
             return "set S2_ACCESS_TOKEN, or give --token-file, to a token that this service knows"
         case PermissionDenied():
             return "the token permits less: `perdure list-access-tokens`, by who may list them, shows what"
+        case ReadUnwritten():
+            return "--clamp starts at the tail then, and --tail-offset 10 so many records before it"
+        case BadRequest() if "missing encryption key" in exc.message:
+            from .encryption import KEY_VARIABLE  # help has no use for what that imports
+
+            return f"give the key with --encryption-key-file, or as {KEY_VARIABLE}"
         case TransportError():
             return "look whether the service runs, and at --endpoint or S2_ACCOUNT_ENDPOINT and S2_BASIN_ENDPOINT"
         case PerdureError():

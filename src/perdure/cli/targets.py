@@ -160,5 +160,5 @@ def _client(place: Embedded | Service, use: Use) -> S2:
             check_exists(place.where)
         except UsageError as exc:
             raise UsageError(f"{exc.message}, or make a store with `perdure create-basin`") from None
-    opening = partial(open_engine, place.where, maintain=use is not Use.LOOKS)
+    opening = partial(open_engine, place.where, maintain=use is not Use.LOOKS, create=use is Use.MAKES)
     return S2(transport=LocalTransport(opening, shown(place.where)))

@@ -108,7 +108,7 @@ async def _open(
 ) -> None:
     stop = _stop_signal()
     telemetry = Telemetry(OPERATIONS)
-    engine = await open_engine(absolute(where), telemetry)
+    engine = await open_engine(absolute(where), telemetry, create=where == MEMORY)
     try:
         async with UsageRecorder(engine.usage) as usage:
             app = create_app(

@@ -42,17 +42,22 @@ def check_where(where: str) -> None:
         raise UsageError('give a directory, ":memory:", or the URL of a PostgreSQL database')
 
 
-async def open_engine(where: str, observer: StoreObserver = NOBODY, *, maintain: bool = True) -> Engine:
+async def open_engine(
+    where: str, observer: StoreObserver = NOBODY, *, maintain: bool = True, create: bool = True
+) -> Engine:
     """The engine that keeps the store at `where`: a directory, ":memory:", or the URL of a PostgreSQL database.
 
-    `observer` is told of commits and followers. `maintain=False` leaves the removal of what expired to others. Raises
-    `UsageError` for anything else, and what the engine raises that cannot open it.
+    `observer` is told of commits and followers. `maintain=False` leaves the removal of what expired to others;
+    `create=False` makes no store where there is none. Raises `UsageError` for anything else, and what the engine raises
+    that cannot open it.
     """
     check_where(where)
     if is_postgres(where):
         from .postgres import PostgresEngine
 
-        return await PostgresEngine.open(where, maintain=maintain, observer=observer)
+        return await PostgresEngine.open(where, maintain=maintain, create=create, observer=observer)
+    if not create:
+        check_exists(where)
     from .sqlite import SqliteEngine
 
     return await SqliteEngine.open(where, maintain=maintain, observer=observer)

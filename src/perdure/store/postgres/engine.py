@@ -100,12 +100,13 @@ class PostgresEngine:
         url: str,
         *,
         maintain: bool = True,
+        create: bool = True,
         now_ms: Callable[[], int] = wall_clock_ms,
         observer: StoreObserver = NOBODY,
         outage_seconds: float = OUTAGE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
     ) -> PostgresEngine:
-        """Open the database at `url`, creating the tables if they are missing.
+        """Open the database at `url`, creating the tables if they are missing, unless `create` is False.
 
         `url` is as libpq has it: ``postgres://user:password@one,two,three/database?sslmode=verify-full``; of several
         hosts the one that takes writes is used, and looked for anew when it goes away; with ``replica=two,three`` among
@@ -113,8 +114,8 @@ class PostgresEngine:
         removal of expired records to other servers. `observer` is told of commits and followers. When PostgreSQL is
         away, calls wait `outage_seconds` for it. `poll_seconds` is how long an append of another server goes unnoticed
         if its notification was lost. `now_ms` is the clock in milliseconds, for tests. Raises `UsageError` for an
-        address, a role, a server or a pooler that cannot be used, or without the package asyncpg; `Unavailable` if no
-        primary can be reached.
+        address, a role, a server or a pooler that cannot be used, for missing tables that it is not to create, or
+        without the package asyncpg; `Unavailable` if no primary can be reached.
         """
         url, replica_url = split_address(url)
         await asyncio.to_thread(load_driver)
@@ -122,7 +123,7 @@ class PostgresEngine:
         try:
             check_version(connection)
             await check_pooling(url, connection)
-            await prepare(connection)
+            await prepare(connection, create=create)
             durability = await look_at_durability(connection)
             await connection.execute(FOR_READING)
         except BaseException as exc:

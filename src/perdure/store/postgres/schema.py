@@ -169,13 +169,20 @@ def saturated(value: int) -> int:
     return min(value, MAX_I64)
 
 
-async def prepare(connection: Connection) -> None:
-    """Create the tables or bring them to this version, one process at a time. Raises `UsageError` for a newer
-    version."""
+async def prepare(connection: Connection, *, create: bool = True) -> None:
+    """Create the tables or bring them to this version, one process at a time.
+
+    Raises `UsageError` for a newer version, and where there are none without `create`.
+    """
     version = await _version(connection)
     if version == FORMAT_VERSION:
         return
     _check(version)
+    if not version and not create:
+        raise UsageError(
+            f"the database holds no store: there are no tables in its schema {SCHEMA!r}; give the one that the server "
+            "uses, or create a basin in this one"
+        )
     await connection.execute("BEGIN")
     try:
         # Whoever comes second waits here, and then finds the work done.
