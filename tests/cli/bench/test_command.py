@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from perdure import S2, AppendRecord, ReadSession, ReadStart, SeqNum, SeqNumMismatch, Stream
 from perdure.cli import main
@@ -16,7 +17,7 @@ from perdure.cli.bench.command import measure
 from perdure.cli.bench.measured import MIB, Report, Run, Settings
 from perdure.cli.bench.report import bar, print_report
 from perdure.cli.bench.running import pause_secs
-from perdure.cli.bench.view import sparks
+from perdure.cli.bench.view import View, sparks
 from perdure.cli.output import console
 from perdure.client.transports.local import LocalTransport
 from tests.cli.terminal import Terminal
@@ -166,6 +167,24 @@ async def test_what_ends_the_writer_ends_the_run(data: str) -> None:
         with pytest.raises(SeqNumMismatch):
             await asyncio.wait_for(measure(run, stream), PATIENCE_SECONDS)
     assert not run.complete
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_figures_are_whole_however_narrow_the_terminal_is(columns: int) -> None:
+    run = Run(Settings(8192, 1.0, 60.0, 0.0), "s2://my-basin/x")
+    for flow in (run.append, run.tail, run.catch_up):
+        flow.begin(0)
+        flow.add(123_456, 8192, 12_000_000_000)
+        for latency_ns in (870_000, 12_300_000, 345_000_000):
+            flow.latencies.add(latency_ns)
+    out = StringIO()
+    screen = Console(file=out, width=columns)
+    print_report(run, screen)
+    screen.print(View(run).drawn(0, columns, stopping=False))
+    shown = out.getvalue()
+    assert "…" not in shown
+    for figure in ("80.4", "10,288", "123,456", "964.5 MiB", "12.00 s", "p99.9", "12.3 ms"):
+        assert figure in shown
 
 
 def test_little_blocks_and_bars() -> None:

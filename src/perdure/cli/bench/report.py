@@ -11,9 +11,14 @@ from ..progress import size_text
 from ..quantities import rate_text, time_text
 from .latencies import Latencies
 from .measured import PERCENTS, Flow, Run
-from .view import APPEND_STYLE, CATCH_UP_STYLE, TAIL_STYLE, title_line
+from .view import APPEND_STYLE, CATCH_UP_STYLE, ROOMY, TAIL_STYLE, title_line
 
 _BAR_COLUMNS = 18
+_LEAST_BAR_COLUMNS = 4
+"""A shorter bar tells nothing."""
+
+_FIGURE_COLUMNS = 10
+"""What a latency and the title above it take at most."""
 
 
 def print_report(run: Run, screen: Console) -> None:
@@ -21,16 +26,17 @@ def print_report(run: Run, screen: Console) -> None:
     screen.print()
     screen.print(title_line(run), soft_wrap=True)
     screen.print()
-    screen.print(_throughput(run))
+    screen.print(_throughput(run, screen.width))
     screen.print()
     if run.append.latencies.count:
-        screen.print(_latencies(run.append.latencies, run.tail.latencies))
+        screen.print(_latencies(run.append.latencies, run.tail.latencies, screen.width))
         screen.print()
     screen.print(_verdict(run), soft_wrap=True)
 
 
-def _throughput(run: Run) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+def _throughput(run: Run, width: int) -> Table:
+    gap = 3 if width >= ROOMY else 1
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
     table.add_column("throughput", no_wrap=True)
     for title in ("MiB/s", "records/s", "records", "size", "time"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -55,12 +61,17 @@ def _flow(flow: Flow) -> list[Text]:
     ]
 
 
-def _latencies(ack: Latencies, end_to_end: Latencies) -> Table:
+def _latencies(ack: Latencies, end_to_end: Latencies, width: int) -> Table:
+    figures = _FIGURE_COLUMNS + (4 if width >= ROOMY else 0)
+    # Beside the names of the rows, two figures and what is between five columns. Figures must be whole, bars need not
+    # be there.
+    bars = min(_BAR_COLUMNS, (width - len("latency") - 2 * figures - 4 * 2) // 2)
+    bars = bars if bars >= _LEAST_BAR_COLUMNS else 0
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("latency", no_wrap=True)
     for title in ("ack", "end to end"):
-        table.add_column(title, justify="right", no_wrap=True, min_width=14)
-        table.add_column("", no_wrap=True, min_width=_BAR_COLUMNS)
+        table.add_column(title, justify="right", no_wrap=True, min_width=figures)
+        table.add_column("", no_wrap=True, min_width=bars)
     most = max(ack.max_ns, end_to_end.max_ns, 1)
     rows = [(f"p{percent:g}", ack.percentile(percent), end_to_end.percentile(percent)) for percent in PERCENTS]
     rows += [("max", ack.max_ns, end_to_end.max_ns), ("mean", round(ack.mean_ns), round(end_to_end.mean_ns))]
@@ -69,9 +80,9 @@ def _latencies(ack: Latencies, end_to_end: Latencies) -> Table:
         table.add_row(
             Text(name),
             Text(time_text(of_ack)),
-            Text(bar(of_ack / most, _BAR_COLUMNS), APPEND_STYLE),
+            Text(bar(of_ack / most, bars), APPEND_STYLE),
             both,
-            Text(bar(of_both / most, _BAR_COLUMNS), TAIL_STYLE),
+            Text(bar(of_both / most, bars), TAIL_STYLE),
         )
     return table
 

@@ -30,6 +30,9 @@ _SPARK_COUNT: Final = 24
 _NARROW: Final = 96
 """A terminal with fewer columns has no room for what else is nice to see."""
 
+ROOMY: Final = 80
+"""With fewer columns still, a few figures are left out so that the others are whole."""
+
 APPEND_STYLE: Final = "cyan"
 TAIL_STYLE: Final = "green"
 CATCH_UP_STYLE: Final = "magenta"
@@ -82,10 +85,12 @@ class View:
 
     def drawn(self, now_ns: int, width: int, *, stopping: bool) -> RenderableType:
         """The whole view, for a terminal of this width."""
-        wide = width >= _NARROW
+        wide, roomy = width >= _NARROW, width >= ROOMY
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
-        for title in ("MiB/s", "records/s", "records", "p50", "p99", "max"):
+        for title in (
+            ("MiB/s", "records/s", "records", "p50", "p99", "max") if roomy else ("MiB/s", "records/s", "p50", "p99")
+        ):
             table.add_column(title, justify="right", no_wrap=True)
         if wide:
             table.add_column("", no_wrap=True, min_width=_SPARK_COUNT)
@@ -94,7 +99,7 @@ class View:
             ("tail", TAIL_STYLE, self._tail, True),
             ("catch up", CATCH_UP_STYLE, self._catch_up, False),
         ):
-            table.add_row(*self._row(name, style, recent, latencies=latencies, wide=wide))
+            table.add_row(*self._row(name, style, recent, latencies=latencies, wide=wide, roomy=roomy))
         head = title_line(self._run)
         head.no_wrap, head.overflow = True, "ellipsis"
         hint = (
@@ -104,22 +109,28 @@ class View:
         )
         return Padding(Group(head, Text(), self._phase(now_ns, wide), Text(), table, Text(), hint), (1, 2, 0, 2))
 
-    def _row(self, name: str, style: str, recent: Recent, *, latencies: bool, wide: bool) -> list[Text]:
+    def _row(self, name: str, style: str, recent: Recent, *, latencies: bool, wide: bool, roomy: bool) -> list[Text]:
         flow = recent.flow
         if not flow.records:
-            return [Text(name, "dim"), *(Text("–", "dim") for _ in range(6)), *([Text()] if wide else [])]
+            return [
+                Text(name, "dim"),
+                *(Text("–", "dim") for _ in range(6 if roomy else 4)),
+                *([Text()] if wide else []),
+            ]
         writing = self._run.phase is Phase.WRITING
         mibps = recent.last_mibps if writing and latencies else flow.mibps
         per_record = self._run.settings.record_bytes / MIB
         measured = [
             Text(time_text(ns)) if latencies else Text("–", "dim")
-            for ns in (flow.latencies.percentile(50), flow.latencies.percentile(99), flow.latencies.max_ns)
+            for ns in (flow.latencies.percentile(50), flow.latencies.percentile(99), flow.latencies.max_ns)[
+                : 3 if roomy else 2
+            ]
         ]
         return [
             Text(name, f"bold {style}"),
             Text(rate_text(mibps), "bold"),
             Text(f"{mibps / per_record:,.0f}"),
-            Text(f"{flow.records:,}"),
+            *([Text(f"{flow.records:,}")] if roomy else []),
             *measured,
             *([Text(sparks(list(recent.mibps)), style)] if wide else []),
         ]
