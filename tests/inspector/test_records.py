@@ -6,13 +6,16 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from time import time
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
-from perdure import AppendRecord, SeqNum, Stream
+from perdure import S2, AppendRecord, SeqNum, Stream
+from tests.doc_pages import free_port
 from tests.inspector.conftest import BASIN, Inspector
+from tests.serve_command import ServeCommand
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -101,6 +104,74 @@ async def test_bodies_are_decoded_as_what_they_are(inspector: Inspector, page: P
     await expect(details(page, 3).get_by_text("The body is empty.")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(details(page, 3)).to_be_hidden()
+
+
+async def test_hostile_bodies_are_shown_as_they_stand(inspector: Inspector, page: Page) -> None:
+    exact = '{\n  "id": 12345678901234567890,\n  "f": 1.0,\n  "e": 1e400,\n  "a": [],\n  "a": "é\\n"\n}'
+    levels = 5_000
+    await new_stream(
+        inspector,
+        "hostile",
+        [
+            rb'{"id":12345678901234567890, "f":1.0,"e":1e400 ,"a":[ ],"a":"\u00e9\n"}',
+            b"[" * levels + b"7" + b"]" * levels,
+            b"<script>document.title = 'taken'</script>",
+            b"one line\r\nand another",
+        ],
+    )
+    await page.goto(inspector.at(BASIN, "hostile", seq="0"))
+    await expect(details(page, 0).locator("pre")).to_have_text(exact)
+    await row(page, "one line").click()
+    await expect(row(page, "one line↵and another")).to_be_visible()
+    await row(page, "<script>").click()
+    await expect(details(page, 2).locator("pre")).to_have_text("<script>document.title = 'taken'</script>")
+    await expect(page).to_have_title(re.compile("hostile"))
+    await row(page, "[[[[").click()
+    await expect(details(page, 1).locator("pre")).to_contain_text("7")
+    assert (await details(page, 1).locator("pre").inner_text()).count("[") == levels
+
+
+async def test_keys_pressed_before_anything_is_loaded_are_heeded(inspector: Inspector, page: Page) -> None:
+    await new_stream(inspector, "early", [b"first", b"second"])
+    answered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/records/tail", hold)
+    await page.goto(inspector.at(BASIN, "early"))
+    await expect(page.get_by_text("Loading …")).to_be_visible()
+    await page.keyboard.press("g")
+    await page.keyboard.press("a")
+    await page.keyboard.type('"typed early"')
+    answered.set()
+    await expect(details(page, 0)).to_be_visible()
+    await page.keyboard.press("Control+Enter")
+    await expect(row(page, '"typed early"')).to_be_visible()
+
+
+async def test_the_page_comes_back_by_itself_after_the_server_did(tmp_path: Path, page: Page) -> None:
+    data, port = tmp_path / "data", str(free_port())
+    async with ServeCommand(data, "--ui", "--port", port) as server:
+        async with S2(endpoints=server.url, access_token="any") as s2:
+            await s2.basins.create(BASIN)
+            await s2.basin(BASIN).streams.create("left")
+            await s2.basin(BASIN).stream("left").append([AppendRecord(b"before 0"), AppendRecord(b"before 1")])
+        await page.goto(f"{server.url}/ui#/{BASIN}/left")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await expect(page.get_by_text("Reconnecting")).to_be_visible()
+    async with (
+        ServeCommand(data, "--ui", "--port", port) as server,
+        S2(endpoints=server.url, access_token="any") as s2,
+    ):
+        await s2.basin(BASIN).stream("left").append([AppendRecord(b"after 2"), AppendRecord(b"after 3")])
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await expect(page.get_by_text("Tail · the next record is 4")).to_be_visible()
+        await expect(row(page, "before")).to_have_count(2)
+        await expect(row(page, "after")).to_have_count(2)
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        await page.goto("about:blank")
 
 
 async def test_a_record_is_appended_with_its_headers_and_conditions(inspector: Inspector, page: Page) -> None:

@@ -2,10 +2,11 @@ import { useCallback, useEffect, useMemo, useState } from "react";
 import { useAbout } from "./about";
 import { StoreClient } from "./api/client";
 import { BasinView } from "./basin-view";
+import { Boundary } from "./boundary";
 import { Help } from "./help";
 import { BasinsPage } from "./lists/basins-page";
 import { Plots } from "./plots/plots";
-import { goTo, type Route, useRoute } from "./route";
+import { goTo, hrefOf, type Route, useRoute } from "./route";
 import { storedToken, storeToken } from "./session";
 import { useShortcuts } from "./shortcuts";
 import { StreamView } from "./stream-view";
@@ -49,7 +50,10 @@ export function App() {
         onHelp={() => setHelping(true)}
       />
       <main className="main">
-        <Main key={token} route={route} client={client} />
+        <h1 className="hidden">{nameOf(route) || "Basins"}</h1>
+        <Boundary showing={hrefOf(route)}>
+          <Main key={token} route={route} client={client} />
+        </Boundary>
       </main>
       {helping && <Help onClose={() => setHelping(false)} />}
     </div>

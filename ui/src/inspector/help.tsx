@@ -32,6 +32,21 @@ const KEYS: readonly (readonly [title: string, keys: readonly (readonly [keys: s
       ["y", "copy the chosen record as JSON"],
     ],
   ],
+  [
+    "Chat",
+    [
+      ["j  k", "next generation, previous one"],
+      ["g  G", "first generation, last one"],
+    ],
+  ],
+  [
+    "Time line",
+    [
+      ["←  →", "move"],
+      ["+  −  0", "zoom in, zoom out, the whole stream"],
+      ["Enter", "open the record"],
+    ],
+  ],
 ];
 
 export function Help({ onClose }: { onClose: () => void }) {

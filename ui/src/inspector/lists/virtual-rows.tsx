@@ -132,6 +132,17 @@ export function VirtualRows(props: VirtualRowsProps) {
     [rowHeight, moveTo],
   );
 
+  // What opens beside the rows may take their room: the row that the keyboard is at stays in sight.
+  const viewed = useRef({ view, active });
+  useLayoutEffect(() => {
+    const { view: had, active: wasAt } = viewed.current;
+    viewed.current = { view, active };
+    const start = active * rowHeight;
+    if (view < had && active === wasAt && active >= 0 && start >= top.current && start < top.current + had) {
+      scrollToRow(active, "nearest");
+    }
+  }, [view, active, rowHeight, scrollToRow]);
+
   useImperativeHandle(handle, () => ({ scrollToRow, focus: () => scroller.current?.focus() }), [scrollToRow]);
 
   const first = Math.max(0, Math.floor(top.current / rowHeight));

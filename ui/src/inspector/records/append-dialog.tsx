@@ -11,7 +11,8 @@ type BodyKind = "text" | "json" | "base64";
 interface AppendDialogProps {
   client: StoreClient;
   stream: StreamRef;
-  tail: number;
+  /** Undefined while it is not known. */
+  tail: number | undefined;
   onClose: (appended?: number) => void;
 }
 
@@ -117,7 +118,7 @@ export function AppendDialog({ client, stream, tail, onClose }: AppendDialogProp
           <input
             value={match}
             inputMode="numeric"
-            placeholder={`any (the next is ${tail})`}
+            placeholder={tail === undefined ? "any" : `any (the next is ${tail})`}
             aria-invalid={wrongMatch}
             onChange={(event) => setMatch(event.target.value)}
           />

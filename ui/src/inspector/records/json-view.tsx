@@ -1,31 +1,25 @@
-// JSON, laid out and coloured. A text of any size is drawn in pieces that the browser can lay out.
+// JSON of any size: what is long is not coloured, and is drawn in pieces that the browser can lay out.
 
 import { useMemo } from "react";
+import { laidOut } from "./json-layout";
 
-const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
 const COLOURED_CHARACTERS = 100_000;
 
-export function JsonView({ value }: { value: unknown }) {
-  const text = useMemo(() => JSON.stringify(value, null, 2), [value]);
-  if (text.length > COLOURED_CHARACTERS) return <pre className="body">{text}</pre>;
-  return <pre className="body">{coloured(text)}</pre>;
-}
-
-function coloured(text: string) {
-  const pieces = [];
-  let end = 0;
-  for (const match of text.matchAll(TOKEN)) {
-    const [whole, string, colon, word] = match;
-    pieces.push(text.slice(end, match.index));
-    const kind = string ? (colon ? "json-key" : "json-string") : word ? "json-word" : "json-number";
-    pieces.push(
-      <span key={match.index} className={kind}>
-        {string ?? whole}
-      </span>,
-      colon ?? "",
-    );
-    end = match.index + whole.length;
-  }
-  pieces.push(text.slice(end));
-  return pieces;
+/** `json` is the text of a body that is known to be JSON. */
+export function JsonView({ json }: { json: string }) {
+  const pieces = useMemo(() => laidOut(json), [json]);
+  if (json.length > COLOURED_CHARACTERS) return <pre className="body">{pieces.map(({ text }) => text).join("")}</pre>;
+  return (
+    <pre className="body">
+      {pieces.map(({ kind, text }, index) =>
+        kind === "space" ? (
+          text
+        ) : (
+          <span key={index} className={`json-${kind}`}>
+            {text}
+          </span>
+        ),
+      )}
+    </pre>
+  );
 }

@@ -7,6 +7,8 @@ import { Scissors, Shield } from "../icons";
 /** More does not fit into a line. */
 const PREVIEW_BYTES = 400;
 const SHOWN_HEADERS = 3;
+/** Whatever would begin another line: a row has one. */
+const LINE_END = /\r\n|[\n\r\v\f\u0085\u2028\u2029]/g;
 
 export type TimeForm = "absolute" | "relative";
 
@@ -97,7 +99,7 @@ function Preview({ body }: { body: Uint8Array }) {
   // The cut may be within a character of up to four bytes.
   const text = textOf(start) ?? [1, 2, 3].map((bytes) => textOf(start.subarray(0, -bytes))).find((found) => found !== undefined);
   if (text === undefined || isBinary(text)) return <span className="preview soft">{hex(body.subarray(0, 64))}</span>;
-  return <span className="preview">{text}</span>;
+  return <span className="preview">{text.replace(LINE_END, "↵")}</span>;
 }
 
 /** Control characters that texts do not have. */

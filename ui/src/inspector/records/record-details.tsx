@@ -87,8 +87,8 @@ export function RecordDetails({ record, now, onClose }: RecordDetailsProps) {
 
 function Body({ body }: { body: Uint8Array }) {
   const text = useMemo(() => textOf(body), [body]);
-  const json = useMemo(() => jsonOf(body), [body]);
-  const best: BodyForm = json !== undefined ? "json" : text !== undefined && !isBinary(text) ? "text" : "hex";
+  const isJson = useMemo(() => jsonOf(body) !== undefined, [body]);
+  const best: BodyForm = isJson ? "json" : text !== undefined && !isBinary(text) ? "text" : "hex";
   const [form, setForm] = useState<BodyForm>(best);
   if (body.length === 0) return <p className="soft">The body is empty.</p>;
   return (
@@ -100,14 +100,14 @@ function Body({ body }: { body: Uint8Array }) {
           value={form}
           onChange={setForm}
           options={[
-            { value: "json", label: "JSON", disabled: json === undefined },
+            { value: "json", label: "JSON", disabled: !isJson },
             { value: "text", label: "Text", disabled: text === undefined },
             { value: "hex", label: "Hex" },
             { value: "base64", label: "Base64" },
           ]}
         />
       </div>
-      {form === "json" && <JsonView value={json} />}
+      {form === "json" && <JsonView json={text!} />}
       {form === "text" && <pre className="body">{text}</pre>}
       {form === "hex" && <HexView bytes={body} />}
       {form === "base64" && <pre className="body breaking">{toBase64(body)}</pre>}

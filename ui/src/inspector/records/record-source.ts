@@ -63,7 +63,7 @@ export class RecordSource {
       this.#change({ opened: true, first, tail });
       await followForever(this.#client, this.#stream, tail, this.#closing.signal, {
         onBatch: (batch) => this.#onBatch(batch),
-        onState: (follow) => this.#change({ follow }),
+        onState: (follow) => this.#onFollow(follow),
       });
     } catch (error) {
       if (!isAbort(error)) this.#change({ error });
@@ -137,6 +137,12 @@ export class RecordSource {
     } finally {
       if (this.#reading === reading) this.#reading = undefined;
     }
+    void this.#fill();
+  }
+
+  #onFollow(follow: FollowState): void {
+    if (follow.kind !== "live") return this.#change({ follow });
+    this.#change({ follow, error: undefined }); // what failed while the server was away is tried again
     void this.#fill();
   }
 

@@ -8,6 +8,8 @@ import type { Target } from "./jump";
 import type { TimeForm } from "./record-cells";
 
 interface RecordsToolbarProps {
+  /** Both ends are known. */
+  opened: boolean;
   first: number;
   tail: number;
   /** How many the filter finds; undefined without one. */
@@ -27,7 +29,7 @@ interface RecordsToolbarProps {
 }
 
 export function RecordsToolbar(props: RecordsToolbarProps) {
-  const { first, tail, found, held, filter, filterInput, onFilter, jumpInput, onJump } = props;
+  const { opened, first, tail, found, held, filter, filterInput, onFilter, jumpInput, onJump } = props;
   const { time, onTime, follow, paused, onPause, onAsk } = props;
   const count = tail - first;
   return (
@@ -53,7 +55,9 @@ export function RecordsToolbar(props: RecordsToolbarProps) {
       </label>
       <JumpBox input={jumpInput} onJump={onJump} />
       <span className="count" role="status">
-        {found === undefined
+        {!opened
+          ? ""
+          : found === undefined
           ? `${formatCount(count)} record${count === 1 ? "" : "s"}`
           : `${formatCount(found)} of ${formatCount(held)} loaded`}
       </span>
@@ -73,10 +77,10 @@ export function RecordsToolbar(props: RecordsToolbarProps) {
         ]}
       />
       <span className="button-group">
-        <button className="button" onClick={() => onAsk("fence")} title="Fence the stream">
+        <button className="button" disabled={!opened} onClick={() => onAsk("fence")} title="Fence the stream">
           <Shield /> <span>Fence</span>
         </button>
-        <button className="button" onClick={() => onAsk("trim")} title="Trim the stream">
+        <button className="button" disabled={!opened} onClick={() => onAsk("trim")} title="Trim the stream">
           <Scissors /> <span>Trim</span>
         </button>
         <button className="button primary" onClick={() => onAsk("append")} title="Append a record (a)">

@@ -43,6 +43,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
   const [time, setTime] = useState<TimeForm>("absolute");
   const [asked, setAsked] = useState<Asked>();
   const [problem, setProblem] = useState<unknown>();
+  const [awaited, setAwaited] = useState<Target>(); // asked for before the ends of the stream were known
   const rows = useRef<RowsHandle>(null);
   const filterInput = useRef<HTMLInputElement>(null);
   const jumpInput = useRef<HTMLInputElement>(null);
@@ -59,7 +60,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
   // A row above the records tells what was trimmed, one below them where the tail is.
   const lead = first > 0 && !isFiltered ? 1 : 0;
   const records = isFiltered ? found.length : Math.max(0, tail - first);
-  const count = records + lead + (isFiltered ? 0 : 1);
+  const count = records + lead + (isFiltered || !opened ? 0 : 1);
   const rowOf = (seqNum: number) =>
     isFiltered ? found.findIndex((record) => record.seqNum === seqNum) : seqNum - first + lead;
   const seqNumAt = (row: number) => (isFiltered ? found[row]?.seqNum : row - lead + first);
@@ -113,6 +114,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
 
   const jump = async (target: Target) => {
     setProblem(undefined);
+    if (!opened) return setAwaited(target);
     if (target.kind === "record") return goTo(target.seqNum);
     if (target.kind === "back") return goTo(state.tail - target.count);
     try {
@@ -125,7 +127,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
   useShortcuts({
     "/": () => filterInput.current?.focus(),
     ":": () => jumpInput.current?.focus(),
-    g: () => goTo(first),
+    g: () => void jump({ kind: "record", seqNum: 0 }),
     G: goToTail,
     p: togglePause,
     a: () => setAsked("append"),
@@ -138,12 +140,19 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
   });
 
   const moveBy = (rowsOn: number) => {
+    if (!opened) return void jump({ kind: "back", count: 1 });
     const from = selected === undefined ? lead + records : rowOf(selected);
     const row = Math.max(lead, Math.min(lead + records - 1, selected === undefined ? from - 1 : from + rowsOn));
     rows.current?.focus();
     selectRow(row);
     rows.current?.scrollToRow(row, "nearest");
   };
+
+  useEffect(() => {
+    if (!opened || awaited === undefined) return;
+    setAwaited(undefined);
+    void jump(awaited);
+  }, [opened, awaited]);
 
   // The record that the address names, when the page opens and when somebody changes the address.
   const shownFor = useRef<number>(undefined);
@@ -170,17 +179,12 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
   if (error instanceof ApiError && error.wantsKey) {
     return <KeyForm refused={stream.encryptionKey !== undefined} onKey={onKey} />;
   }
-  if (!opened) {
-    return error === undefined ? (
-      <p className="empty">Loading …</p>
-    ) : (
-      <Problem error={error} retry={() => setTurn(turn + 1)} />
-    );
-  }
+  if (!opened && error !== undefined) return <Problem error={error} retry={() => setTurn(turn + 1)} />;
   const behind = seen === undefined ? 0 : state.tail - seen;
   return (
     <section className="records" aria-label="Records" data-details={selected === undefined ? undefined : "open"}>
       <RecordsToolbar
+        opened={opened}
         first={first}
         tail={tail}
         found={isFiltered ? found.length : undefined}
@@ -202,6 +206,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
       )}
       <div className="records-body">
         <div className="records-list">
+          {!opened && <p className="empty">Loading …</p>}
           <VirtualRows
             label="records"
             className="record-rows"
@@ -240,7 +245,9 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
         {selected !== undefined && !record && (
           <aside className="details" aria-label={`Record ${selected}`}>
             <p className="empty">
-              {selected < first
+              {!opened
+                ? "Loading …"
+                : selected < first
                 ? `Record ${selected} is not kept any more.`
                 : selected >= state.tail
                   ? `Record ${selected} is not written yet.`
@@ -250,7 +257,7 @@ export function RecordsView({ client, stream, seqNum: selected, onKey }: Records
         )}
       </div>
       {asked === "append" && (
-        <AppendDialog client={client} stream={stream} tail={state.tail} onClose={() => setAsked(undefined)} />
+        <AppendDialog client={client} stream={stream} tail={opened ? state.tail : undefined} onClose={() => setAsked(undefined)} />
       )}
       {asked === "fence" && (
         <FenceDialog client={client} stream={stream} first={first} tail={state.tail} onClose={() => setAsked(undefined)} />
