@@ -297,6 +297,7 @@ async def _answer_over(store: object, caplog: pytest.LogCaptureFixture) -> tuple
 
     scope = {
         "type": "http",
+        "http_version": "1.1",
         "method": "GET",
         "path": "/v1/basins",
         "raw_path": b"/v1/basins",
