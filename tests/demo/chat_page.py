@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from playwright.async_api import Browser, Page, expect
 
@@ -27,6 +28,15 @@ async def expected_answer(*asked: str) -> list[str]:
         if chunk["type"] == "text-delta":
             text += str(chunk["delta"])
     return words(text)
+
+
+def is_beginning(kept: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether the words of an answer that was cut are the first ones of the whole.
+
+    Signs of mark-up count for nothing: a cut may fall between a `###` and its heading, which then shows it.
+    """
+    plain = [word for each in kept if (word := each.strip("#*`"))]
+    return plain == [word for each in whole if (word := each.strip("#*`"))][: len(plain)]
 
 
 class ChatPage:
